@@ -1,0 +1,126 @@
+"""Errors of the checkpoint floor (see `krishiv_guarantees` for the tree they hang in).
+
+::
+
+    FatalError
+    ├── KeyExists               a conditional create found its key taken
+    ├── KeyMissing              a blob that should be there is not
+    ├── CorruptManifest         a published log entry fails its own digest or cannot be read
+    ├── CorruptState            a state file differs from the digest in its manifest
+    ├── StoreFull               no space left in the checkpoint store
+    ├── Fenced                  a newer attempt took the job over
+    ├── CommitFailed            a sink reported that an epoch can never be applied
+    ├── SinkAhead               a sink holds epochs newer than the checkpoint to restore
+    ├── SinkBehind              a sink lost epochs that the log records as committed
+    └── TooManyFailedCheckpoints
+    ConfigurationError
+    ├── FutureFormat            written by a newer version
+    ├── OtherTopology           the checkpoint belongs to another pipeline
+    ├── JobLocked               another process runs this job
+    └── ForeignMarks            another lineage of this job wrote to the sink
+"""
+
+from __future__ import annotations
+
+from krishiv_guarantees import ConfigurationError, FatalError
+
+__all__ = [
+    "CommitFailed",
+    "CorruptManifest",
+    "CorruptState",
+    "Fenced",
+    "ForeignMarks",
+    "FutureFormat",
+    "JobLocked",
+    "KeyExists",
+    "KeyMissing",
+    "OtherTopology",
+    "SinkAhead",
+    "SinkBehind",
+    "StoreFull",
+    "TooManyFailedCheckpoints",
+]
+
+
+class KeyExists(FatalError):
+    """A conditional create found its key taken."""
+
+    code = "KS-STORE-EXISTS"
+
+
+class KeyMissing(FatalError):
+    """A blob that should be in the store is not there."""
+
+    code = "KS-STORE-MISSING"
+
+
+class CorruptManifest(FatalError):
+    """A published log entry fails its own digest or cannot be read. Never skipped (P12)."""
+
+    code = "KS-MANIFEST-CORRUPT"
+
+
+class CorruptState(FatalError):
+    """A state file differs from the digest in its manifest. Never skipped (P12)."""
+
+    code = "KS-STATE-CORRUPT"
+
+
+class StoreFull(FatalError):
+    """No space is left in the checkpoint store."""
+
+    code = "KS-STORE-FULL"
+
+
+class Fenced(FatalError):
+    """A newer attempt holds the job; this one must change nothing more (P9)."""
+
+    code = "KS-FENCED"
+
+
+class CommitFailed(FatalError):
+    """A sink reported that an epoch can never be applied (P5)."""
+
+    code = "KS-COMMIT-FAILED"
+
+
+class SinkAhead(FatalError):
+    """A sink holds epochs newer than the checkpoint to restore (P15)."""
+
+    code = "KS-SINK-AHEAD"
+
+
+class SinkBehind(FatalError):
+    """A sink lost epochs that the log records as committed (P15)."""
+
+    code = "KS-SINK-BEHIND"
+
+
+class TooManyFailedCheckpoints(FatalError):
+    """More checkpoints in a row failed than `tolerable_failed_checkpoints` allows."""
+
+    code = "KS-CHECKPOINTS-FAILED"
+
+
+class FutureFormat(ConfigurationError):
+    """The checkpoint was written by a newer version of krishiv-stream."""
+
+    code = "KS-FORMAT-FUTURE"
+
+
+class OtherTopology(ConfigurationError):
+    """The checkpoint belongs to a pipeline with other operators (P3)."""
+
+    code = "KS-TOPOLOGY"
+
+
+class JobLocked(ConfigurationError):
+    """Another process runs this job on the same data directory (P10)."""
+
+    code = "KS-JOB-LOCKED"
+
+
+class ForeignMarks(ConfigurationError):
+    """The sink holds output of this job under a lineage that the checkpoint directory does not know (P15)."""
+
+    code = "KS-FOREIGN-MARKS"

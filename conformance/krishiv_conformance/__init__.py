@@ -1,0 +1,1 @@
+"""Conformance suites for authors of sources, sinks and stores, and the command that certifies them."""

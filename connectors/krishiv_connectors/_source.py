@@ -1,0 +1,143 @@
+"""What an author of a source writes: `Source` says what there is to read, a `Reader` reads one split of it."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import pyarrow as pa
+
+    from krishiv_guarantees import SkippableError, SourceCapabilities
+
+__all__ = ["Reader", "Source", "SourceContext", "Split"]
+
+S = TypeVar("S")
+"""The type of a position: a JSON value (str, int, float, bool, None, lists and dicts of them)."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """A part of a source that is read in order, by one reader at a time.
+
+    Parameters
+    ----------
+    id : str
+        Stable name: the same part has the same id in every run (a file's path, a partition's number).
+    payload : mapping
+        JSON values that `Source.open` needs to read it; stored in checkpoints.
+    """
+
+    id: str
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceContext:
+    """What the engine tells a reader.
+
+    Parameters
+    ----------
+    columns : tuple of str or None
+        The columns that the pipeline uses, in schema order; None: all. A reader may return just these (and should,
+        where that saves reading), or more.
+    batch_rows : int
+        Wished-for rows in a batch. Never more; fewer is fine.
+    stopping : threading.Event
+        Set when the job stops: a blocking read should return None soon after.
+    bad_rows : callable
+        Receives a `SkippableError` for each record that cannot be used. It returns if the record is to be skipped and
+        raises if the job is to fail.
+    """
+
+    columns: tuple[str, ...] | None = None
+    batch_rows: int = 65_536
+    stopping: threading.Event = field(default_factory=threading.Event)
+    bad_rows: Callable[[SkippableError], None] | None = None
+
+
+class Reader(ABC, Generic[S]):
+    """Reads one split.
+
+    Call order: `read` and `position` alternate freely, on one thread; `close` once, last.
+    """
+
+    @abstractmethod
+    def read(self) -> pa.RecordBatch | None:
+        """Return the next rows, or None if there are none just now.
+
+        Returns
+        -------
+        pa.RecordBatch or None
+            1 to `SourceContext.batch_rows` rows x the source's schema (or the columns asked for).
+
+        Notes
+        -----
+        **Blocking**: at most some tens of milliseconds; return None rather than wait, so that barriers can pass.
+        **Recovery**: after a crash a new reader is opened at a stored position and must return the rows from there.
+        """
+
+    @abstractmethod
+    def position(self) -> S:
+        """Return where the *next* row is: the one after the last row that `read` returned.
+
+        A JSON value. It is stored in checkpoints and handed to `Source.open` of a later process.
+        """
+
+    @property
+    @abstractmethod
+    def finished(self) -> bool:
+        """Whether the split has ended for good: `read` will return None for ever."""
+
+    def close(self) -> None:  # noqa: B027  an optional hook
+        """Let go of files and connections. Called once, also after an error."""
+
+
+class Source(ABC, Generic[S]):
+    """A place that rows come from.
+
+    The object holds configuration only: it is copied, sent to other processes and asked for its schema before any
+    job runs. Files and connections are opened in `open`.
+    """
+
+    sequential: ClassVar[bool] = False
+    """True: a subtask opens its next split when the last has finished, in the order of `splits`. False: all at once."""
+
+    @abstractmethod
+    def schema(self) -> pa.Schema:
+        """Return the columns of every batch. The same in every run, or the job is refused."""
+
+    @abstractmethod
+    def splits(self) -> Sequence[Split]:
+        """Return all splits known now, in reading order.
+
+        Called at the start and, for sources that discover splits, again and again: then it returns everything, old
+        and new. Raises if a place that must exist does not.
+        """
+
+    @abstractmethod
+    def open(self, split: Split, position: S | None, ctx: SourceContext) -> Reader[S]:
+        """Open `split` at `position` (None: at its beginning).
+
+        **Recovery**: `position` may come from a checkpoint of a process that died. If the rows before it are no longer
+        what they were, raise: silently reading other rows loses or doubles data.
+        """
+
+    @abstractmethod
+    def capabilities(self) -> SourceCapabilities:
+        """Return what this source can do, as it is configured."""
+
+    def guarantee_config(self) -> Mapping[str, str | int | float | bool | None]:
+        """Return the options that bear on the delivery guarantee; a certificate is bound to them."""
+        return {}
+
+    def event_time_minimum(self, split: Split, column: str) -> int | None:
+        """Return the smallest value of timestamp `column` in `split`, in microseconds since 1970 UTC, if known cheaply.
+
+        An unread split holds the watermark there. None: unknown; splits are then taken to be in time order.
+        """
+        return None

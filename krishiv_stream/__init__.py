@@ -1,0 +1,1 @@
+"""krishiv-stream: stream processing in which a delivery guarantee is a proof, not a label."""
