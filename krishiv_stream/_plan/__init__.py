@@ -1,0 +1,1 @@
+"""The logical plan: immutable nodes, and the fluent API that makes them."""
