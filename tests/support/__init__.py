@@ -1,0 +1,1 @@
+"""What tests share: the leak check, the server rule, the sample of kill tests."""
