@@ -1,0 +1,49 @@
+"""What flows on a channel beside Arrow batches, all of it in order with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from krishiv_checkpoint import BarrierKind
+
+__all__ = ["END_OF_TIME", "Barrier", "Element", "End", "Idle", "Watermark", "size_of"]
+
+END_OF_TIME = 2**63 - 1
+"""The watermark of a stream that has ended, microseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """No row with an event time before `time` (microseconds since 1970 UTC) is expected any more."""
+
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """This channel has nothing to say about time until its next watermark."""
+
+
+@dataclass(frozen=True, slots=True)
+class Barrier:
+    """Everything before it belongs to `epoch`."""
+
+    epoch: int
+    kind: BarrierKind
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """No more rows; barriers still pass."""
+
+
+Element = pa.RecordBatch | Watermark | Idle | Barrier | End
+
+
+def size_of(element: Element) -> int:
+    """Return the bytes that `element` occupies in a channel."""
+    return int(element.nbytes) if isinstance(element, pa.RecordBatch) else 0

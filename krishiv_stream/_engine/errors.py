@@ -1,0 +1,47 @@
+"""Errors of a running job (see `krishiv_guarantees` for the tree they hang in).
+
+::
+
+    FatalError
+    ├── WrongFunctionOutput     a user's function returned other columns than it declared
+    ├── NullEventTime           a row has no event time
+    ├── SplitVanished           a split that was known and unread is gone
+    ├── DifferentSourceSchema   a source gives other columns than when the job was planned
+    └── TaskFailed              an operator or a user's function raised
+"""
+
+from __future__ import annotations
+
+from krishiv_guarantees import FatalError
+
+__all__ = ["DifferentSourceSchema", "NullEventTime", "SplitVanished", "TaskFailed", "WrongFunctionOutput"]
+
+
+class WrongFunctionOutput(FatalError):
+    """A user's function returned other columns than it declared."""
+
+    code = "KS-FUNCTION-OUTPUT"
+
+
+class NullEventTime(FatalError):
+    """A row has no event time."""
+
+    code = "KS-EVENT-TIME-NULL"
+
+
+class SplitVanished(FatalError):
+    """A split that was known and not read to its end is gone."""
+
+    code = "KS-SPLIT-VANISHED"
+
+
+class DifferentSourceSchema(FatalError):
+    """A source gives other columns than when the job was planned."""
+
+    code = "KS-SOURCE-SCHEMA"
+
+
+class TaskFailed(FatalError):
+    """An operator or a user's function raised; the cause is chained."""
+
+    code = "KS-TASK"

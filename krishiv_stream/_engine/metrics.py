@@ -1,0 +1,43 @@
+"""Counters of a running job. Each is written by one thread and read by any."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["JobMetrics", "OperatorMetrics", "TaskMetrics"]
+
+
+@dataclass
+class OperatorMetrics:
+    """Counters of one operator subtask."""
+
+    rows_in: int = 0
+    rows_out: int = 0
+    late_rows: int = 0
+    dropped_rows: int = 0
+    watermark: int | None = None
+
+
+@dataclass
+class TaskMetrics:
+    """Counters of one task; `stalls` holds the seconds that each barrier held up its data."""
+
+    stalls: list[float] = field(default_factory=list)
+    state_bytes: int = 0
+    state_rows: int = 0
+
+
+@dataclass
+class JobMetrics:
+    """All counters of one attempt, by operator id and subtask, and by task id."""
+
+    operators: dict[tuple[str, int], OperatorMetrics] = field(default_factory=dict)
+    tasks: dict[str, TaskMetrics] = field(default_factory=dict)
+
+    def operator(self, operator: str, subtask: int) -> OperatorMetrics:
+        """Return the counters of `operator`'s `subtask`, made on first use."""
+        return self.operators.setdefault((operator, subtask), OperatorMetrics())
+
+    def task(self, task: str) -> TaskMetrics:
+        """Return the counters of `task`, made on first use."""
+        return self.tasks.setdefault(task, TaskMetrics())
