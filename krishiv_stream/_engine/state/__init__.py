@@ -1,0 +1,1 @@
+"""Operator state: blocks of Arrow rows in memory or RocksDB, and the window panes made of them."""
