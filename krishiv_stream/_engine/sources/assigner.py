@@ -1,0 +1,136 @@
+"""Which subtask reads which split: one assigner per source, shared by its subtasks.
+
+A split is *known* once it was discovered, *open* while a subtask reads it and *finished* for good after. Sequential
+sources hand out one split at a time, in the order that the source gives; others spread all of them at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from krishiv_connectors import Split
+
+from krishiv_stream._engine.errors import SplitVanished
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from krishiv_checkpoint import OperatorSnapshot
+    from krishiv_connectors import Source
+
+__all__ = ["Assigned", "SplitAssigner"]
+
+
+@dataclass
+class Assigned:
+    """A split handed to a subtask, with what a checkpoint knew of it.
+
+    Parameters
+    ----------
+    position : JSON value or None
+        Where to go on; None: at the beginning.
+    watermark : int or None
+        How far its event time has come, microseconds.
+    """
+
+    split: Split
+    position: Any = None
+    watermark: int | None = None
+
+
+class SplitAssigner:
+    """Hands out the splits of one source; all methods may be called from any subtask's thread."""
+
+    def __init__(self, source: Source[Any], event_time: str | None, parallelism: int) -> None:
+        self._source = source
+        self._event_time = event_time
+        self._parallelism = parallelism
+        self._lock = threading.Lock()
+        self._known: dict[str, Split] = {}
+        self._unread: deque[Assigned] = deque()
+        self._minimum: dict[str, int | None] = {}
+        self._handed_out = 0
+        self.discovers = source.capabilities().discovers_splits
+
+    def restore(self, snapshots: Iterable[OperatorSnapshot]) -> frozenset[str]:
+        """Take over what a checkpoint knew, find what is new, and return the ids that were finished."""
+        opened: dict[str, Assigned] = {}
+        finished: set[str] = set()
+        known: set[str] = set()
+        for snapshot in snapshots:
+            finished.update(snapshot.inline["finished"])
+            known.update(snapshot.inline.get("known", ()))
+            for entry in snapshot.inline["open"]:
+                split = Split(entry["id"], entry["payload"])
+                opened[split.id] = Assigned(split, entry["position"], entry["watermark"])
+        current = self._source.splits()
+        self._check_vanished(known - finished - opened.keys(), {split.id for split in current})
+        self._known.update((id, Split(id)) for id in finished)
+        for id, assigned in opened.items():
+            self._known[id] = assigned.split
+            self._unread.append(assigned)
+        self._add(current)
+        return frozenset(finished)
+
+    def discover(self) -> None:
+        """Ask the source for splits again and queue the new ones."""
+        current = self._source.splits()
+        with self._lock:
+            waiting = {a.split.id for a in self._unread if a.position is None}
+            self._check_vanished(waiting, {split.id for split in current})
+            self._add(current)
+
+    def take(self, open_splits: int) -> Assigned | None:
+        """Return the next split for a subtask that reads `open_splits` now, or None."""
+        with self._lock:
+            if not self._unread:
+                return None
+            if self._source.sequential:
+                return None if open_splits else self._unread.popleft()
+            share = -(-len(self._known) // self._parallelism)
+            return self._unread.popleft() if open_splits < share else None
+
+    @property
+    def empty(self) -> bool:
+        """Whether no split waits to be read."""
+        return not self._unread
+
+    def known(self) -> list[str]:
+        """Return the ids of all splits ever known, sorted."""
+        with self._lock:
+            return sorted(self._known)
+
+    def unread_minimum(self) -> int | None:
+        """Return the event time at which the waiting splits hold the watermark, microseconds; None: they do not."""
+        if not self._unread:
+            return None
+        with self._lock:
+            bounds = [self._bound(assigned) for assigned in self._unread]
+        return min((bound for bound in bounds if bound is not None), default=None)
+
+    def _bound(self, assigned: Assigned) -> int | None:
+        if assigned.watermark is not None or self._event_time is None:
+            return assigned.watermark
+        id = assigned.split.id
+        if id not in self._minimum:
+            self._minimum[id] = self._source.event_time_minimum(assigned.split, self._event_time)
+        return self._minimum[id]
+
+    def _add(self, splits: Sequence[Split]) -> None:
+        for split in splits:
+            if split.id not in self._known:
+                self._known[split.id] = split
+                self._unread.append(Assigned(split))
+
+    def _check_vanished(self, expected: set[str], found: set[str]) -> None:
+        missing = sorted(expected - found)
+        if missing:
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            raise SplitVanished(
+                f"{missing[0]!r}{more} was there when the job started and is gone before it was read",
+                hint="put it back; or start afresh with restore='none' if its rows are not wanted",
+                splits=missing,
+            )
