@@ -32,8 +32,12 @@ class BlobWriter(Protocol):
         """Append bytes. Accepts anything with the buffer protocol; returns how many bytes were taken."""
         ...
 
-    def finish(self) -> StateFile:
-        """Make the file durable and visible under its key; nothing may be written after."""
+    def finish(self, key: str | None = None) -> StateFile:
+        """Make the file durable and visible; nothing may be written after.
+
+        It appears under `key` if that is given (a sink knows its epoch only now), else under the key it was opened
+        with.
+        """
         ...
 
 
