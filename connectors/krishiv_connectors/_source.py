@@ -93,6 +93,13 @@ class Reader(ABC, Generic[S]):
     def finished(self) -> bool:
         """Whether the split has ended for good: `read` will return None for ever."""
 
+    def watermark(self) -> int | None:
+        """Return how far event time has come, microseconds since 1970 UTC, if the source itself knows.
+
+        Asked after every `read`, also after one that returned None. None: the pipeline's watermark strategy decides.
+        """
+        return None
+
     def close(self) -> None:  # noqa: B027  an optional hook
         """Let go of files and connections. Called once, also after an error."""
 

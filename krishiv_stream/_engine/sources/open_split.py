@@ -53,6 +53,9 @@ class OpenSplit:
         if batch is not None:
             self.watermark = self._clock.advance(self.watermark, batch)
             self._last_rows = time.monotonic()
+        stated = self._reader.watermark()
+        if stated is not None and (self.watermark is None or stated > self.watermark):
+            self.watermark = stated
         return batch
 
     @property
