@@ -12,11 +12,19 @@
     ├── CommitFailed            a sink reported that an epoch can never be applied
     ├── SinkAhead               a sink holds epochs newer than the checkpoint to restore
     ├── SinkBehind              a sink lost epochs that the log records as committed
-    └── TooManyFailedCheckpoints
+    ├── CheckpointFailed        the checkpoint that was asked for did not complete; the job goes on
+    ├── TooManyFailedCheckpoints
+    ├── CommittableLost         what a sink prepared did not reach the coordinator
+    ├── JobOver                 the job has ended and takes no more checkpoints
+    └── InvalidTransition       the coordinator was told something impossible: a defect
     ConfigurationError
     ├── FutureFormat            written by a newer version
     ├── OtherTopology           the checkpoint belongs to another pipeline
     ├── JobLocked               another process runs this job
+    ├── StoreUnwritable         the checkpoint store may not be written to
+    ├── SavepointExists         the place of a savepoint is taken
+    ├── SavepointMissing        there is no savepoint at that place
+    ├── SavepointUnsettled      not every sink applied the epoch of the savepoint
     └── ForeignMarks            another lineage of this job wrote to the sink
 """
 
@@ -25,19 +33,27 @@ from __future__ import annotations
 from krishiv_guarantees import ConfigurationError, FatalError
 
 __all__ = [
+    "CheckpointFailed",
     "CommitFailed",
+    "CommittableLost",
     "CorruptManifest",
     "CorruptState",
     "Fenced",
     "ForeignMarks",
     "FutureFormat",
+    "InvalidTransition",
     "JobLocked",
+    "JobOver",
     "KeyExists",
     "KeyMissing",
     "OtherTopology",
+    "SavepointExists",
+    "SavepointMissing",
+    "SavepointUnsettled",
     "SinkAhead",
     "SinkBehind",
     "StoreFull",
+    "StoreUnwritable",
     "TooManyFailedCheckpoints",
 ]
 
@@ -102,6 +118,30 @@ class TooManyFailedCheckpoints(FatalError):
     code = "KS-CHECKPOINTS-FAILED"
 
 
+class CheckpointFailed(FatalError):
+    """The checkpoint that was asked for did not complete. Raised to who asked; the job itself goes on."""
+
+    code = "KS-CHECKPOINT-FAILED"
+
+
+class CommittableLost(FatalError):
+    """A sink slot's chain of epochs has a gap: what it prepared did not reach the coordinator (P4)."""
+
+    code = "KS-COMMITTABLE-LOST"
+
+
+class JobOver(FatalError):
+    """The job has ended: it takes no more checkpoints and savepoints."""
+
+    code = "KS-JOB-OVER"
+
+
+class InvalidTransition(FatalError):
+    """The coordinator was told something impossible; `fields["story"]` holds the events before it."""
+
+    code = "KS-COORDINATOR"
+
+
 class FutureFormat(ConfigurationError):
     """The checkpoint was written by a newer version of krishiv-stream."""
 
@@ -124,3 +164,27 @@ class ForeignMarks(ConfigurationError):
     """The sink holds output of this job under a lineage that the checkpoint directory does not know (P15)."""
 
     code = "KS-FOREIGN-MARKS"
+
+
+class StoreUnwritable(ConfigurationError):
+    """The checkpoint store may not be written to."""
+
+    code = "KS-STORE-UNWRITABLE"
+
+
+class SavepointExists(ConfigurationError):
+    """The place of a savepoint is taken: savepoints are never overwritten."""
+
+    code = "KS-SAVEPOINT-EXISTS"
+
+
+class SavepointMissing(ConfigurationError):
+    """There is no savepoint at that place."""
+
+    code = "KS-SAVEPOINT-MISSING"
+
+
+class SavepointUnsettled(ConfigurationError):
+    """Not every sink applied the epoch of the savepoint (P16)."""
+
+    code = "KS-SAVEPOINT-UNSETTLED"
