@@ -35,7 +35,6 @@ from __future__ import annotations
 from typing import Any
 
 from krishiv_guarantees import ConfigurationError, FatalError, PlanError
-
 from krishiv_stream._location import user_location
 
 __all__ = [
