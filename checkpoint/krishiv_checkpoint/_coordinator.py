@@ -1,9 +1,9 @@
 """The coordinator: a state machine that takes events and gives instructions. No clock, no sockets, no threads.
 
 An epoch goes ``aligning -> writing -> completed -> committed``; it can fail while aligning (timeout, decline) and while
-writing (the store is out of reach). A failed epoch is not aborted: what its tasks prepared is carried by the next
-manifest, whose positions cover its rows (P4). One epoch at a time aligns or is being written; the commits of earlier
-ones go on beside it, oldest first in each lane (P5).
+writing (the store is full; where the outcome is unknown, it stays until that is found out). A failed epoch is not
+aborted: what its tasks prepared is carried by the next manifest, whose positions cover its rows (P4). One epoch at a
+time aligns or is being written; the commits of earlier ones go on beside it, oldest first in each lane (P5).
 
 The job goes ``starting -> running -> closing -> over``: it closes once the epoch of a STOP or FINISH barrier is
 complete.
@@ -41,6 +41,8 @@ __all__ = ["Coordinator", "JobPhase"]
 
 BACKOFF = 1.0
 """Least seconds between a failed checkpoint, or finish entry, and the next try."""
+REWRITE, REWRITE_MOST = 0.5, 30.0
+"""Seconds before a manifest of unknown outcome is tried again: the first wait, doubled each time, and the longest."""
 COMMIT_ERRORS = 5
 """How often in a row a commit may raise I/O errors before the job stops."""
 COMMIT_RETRY = 0.5
@@ -142,6 +144,8 @@ class Coordinator:
                 return self._transition_writing_completed(self._writing(event.epoch))
             case ev.ManifestFailed():
                 return self._on_manifest_failed(event)
+            case ev.ManifestUnknown():
+                return self._on_manifest_unknown(event)
             case ev.CommitEnded():
                 return self._on_commit_ended(event)
             case ev.CommitRaised():
@@ -192,6 +196,8 @@ class Coordinator:
                 yield from self._conclude()
             case TimerKind.TIMEOUT:
                 yield from self._on_timeout(timer.epoch)
+            case TimerKind.REWRITE:
+                yield self._writing(timer.epoch).write_again()
             case TimerKind.RETRY:
                 lane = self._ledger.lane(timer.sink, timer.slot, timer.epoch)
                 if lane is not None and lane.waiting:
@@ -221,14 +227,15 @@ class Coordinator:
 
     def _transition_aligning_writing(self, epoch: Epoch) -> Iterator[do.Instruction]:
         try:
-            epoch.listed = self._ledger.pending()
+            pending = self._ledger.pending()
         except CommittableLost as error:
             yield from self._fail(error)
             return
         self._enter(epoch, EpochPhase.WRITING)
         applied = self._ledger.committed_through()
+        epoch.manifest = do.WriteManifest(epoch.number, epoch.kind, self._highest, epoch.snapshots(), applied, pending)
         yield do.CancelTimer(epoch.timeout)
-        yield do.WriteManifest(epoch.number, epoch.kind, self._highest, epoch.snapshots(), applied, epoch.listed)
+        yield epoch.manifest
 
     def _transition_writing_completed(self, epoch: Epoch) -> Iterator[do.Instruction]:
         self._enter(epoch, EpochPhase.COMPLETED)
@@ -341,6 +348,11 @@ class Coordinator:
     def _on_manifest_failed(self, event: ev.ManifestFailed) -> Iterator[do.Instruction]:
         reason = f"its manifest could not be written: {event.error}"
         return self._transition_active_failed(self._writing(event.epoch), reason, event.error)
+
+    def _on_manifest_unknown(self, event: ev.ManifestUnknown) -> Iterator[do.Instruction]:
+        epoch = self._writing(event.epoch)
+        wait = min(REWRITE * 2**epoch.rewrites, REWRITE_MOST)
+        yield do.SetTimer(Timer(TimerKind.REWRITE, epoch.number), wait)
 
     def _writing(self, number: int) -> Epoch:
         epoch = self._active

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from krishiv_checkpoint._events import CheckpointRequested, SavepointRequested, StopRequested, Timer, TimerKind
-from krishiv_checkpoint._records import Ack, BarrierKind, Committable
+from krishiv_checkpoint._records import Ack, BarrierKind
 
 if TYPE_CHECKING:
-    from krishiv_checkpoint._records import OperatorSnapshot
+    from krishiv_checkpoint._instructions import WriteManifest
+    from krishiv_checkpoint._records import Committable, OperatorSnapshot
 
 __all__ = ["Epoch", "EpochPhase", "SavepointRequest"]
 
@@ -38,8 +39,8 @@ class Epoch:
         Who is answered when its manifest is durable, and who when its savepoint is written.
     acks : dict of task to Ack
         The first ack of each task.
-    listed : tuple of Committable
-        What its manifest lists.
+    manifest : WriteManifest or None
+        What was instructed to be written, the same at every try.
     """
 
     number: int
@@ -48,7 +49,7 @@ class Epoch:
     requests: list[CheckpointRequested] = field(default_factory=list[CheckpointRequested])
     savepoints: list[SavepointRequest] = field(default_factory=list[SavepointRequest])
     acks: dict[str, Ack] = field(default_factory=dict[str, Ack])
-    listed: tuple[Committable, ...] = ()
+    manifest: WriteManifest | None = None
 
     @property
     def timeout(self) -> Timer:
@@ -56,9 +57,26 @@ class Epoch:
         return Timer(TimerKind.TIMEOUT, self.number)
 
     @property
+    def listed(self) -> tuple[Committable, ...]:
+        """What its manifest lists."""
+        return self.manifest.pending if self.manifest else ()
+
+    @property
+    def rewrites(self) -> int:
+        """How often its manifest was written again."""
+        return self.manifest.tries if self.manifest else 0
+
+    @property
     def closes(self) -> bool:
         """Whether the job ends behind it."""
         return self.kind in (BarrierKind.STOP, BarrierKind.FINISH)
+
+    def write_again(self) -> WriteManifest:
+        """Return the instruction to write the same manifest once more."""
+        if self.manifest is None:
+            raise ValueError(f"epoch {self.number} has no manifest yet")
+        self.manifest = replace(self.manifest, tries=self.manifest.tries + 1)
+        return self.manifest
 
     def snapshots(self) -> tuple[OperatorSnapshot, ...]:
         """Return what all tasks acknowledged, in the order (operator, subtask)."""

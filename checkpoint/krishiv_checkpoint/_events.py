@@ -23,6 +23,7 @@ __all__ = [
     "FinishFailed",
     "FinishWritten",
     "ManifestFailed",
+    "ManifestUnknown",
     "ManifestWritten",
     "Request",
     "SavepointFailed",
@@ -49,13 +50,15 @@ class TimerKind(StrEnum):
     """Enough time has passed since a failed checkpoint to try another."""
     TIMEOUT = "timeout"
     """The acks of an epoch took too long."""
+    REWRITE = "rewrite"
+    """A manifest of unknown outcome may be looked for, and written again if it is not there."""
     RETRY = "retry"
     """A commit that had to wait may be called again."""
 
 
 @dataclass(frozen=True)
 class Timer:
-    """Names one timer; setting it again moves it. `epoch` belongs to TIMEOUT, `sink` and `slot` to RETRY."""
+    """Names one timer; setting it again moves it. INTERVAL, PAUSE and BACKOFF have no fields of their own."""
 
     kind: TimerKind
     epoch: int = 0
@@ -163,6 +166,14 @@ class ManifestFailed(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ManifestUnknown(Event):
+    """Writing the manifest of `epoch` failed in a way that does not tell whether it is in the log."""
+
+    epoch: int
+    error: BaseException
+
+
+@dataclass(frozen=True, kw_only=True)
 class CommitEnded(Event):
     """`Committer.commit` returned. `slot` is None for a sink that commits all slots of an epoch at once."""
 
@@ -205,7 +216,7 @@ class FinishWritten(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class FinishFailed(Event):
-    """The finish entry is known not to be in the log."""
+    """The finish entry could not be written; it may be in the log all the same."""
 
     error: BaseException
 

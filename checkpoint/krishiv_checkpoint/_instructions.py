@@ -46,7 +46,7 @@ class TriggerBarrier(Instruction):
 
 @dataclass(frozen=True)
 class WriteManifest(Instruction):
-    """Append the manifest of `epoch` to the log; answer ManifestWritten, ManifestFailed or StepFailed.
+    """Append the manifest of `epoch` to the log; answer ManifestWritten, -Failed, -Unknown or StepFailed.
 
     Parameters
     ----------
@@ -56,6 +56,8 @@ class WriteManifest(Instruction):
         What is applied outside.
     pending : tuple of Committable
         Everything prepared above that, oldest first.
+    tries : int
+        How often it was tried before. Above 0 it may be in the log already, so that is read first.
     """
 
     epoch: int
@@ -64,6 +66,7 @@ class WriteManifest(Instruction):
     operators: tuple[OperatorSnapshot, ...]
     committed_through: Mapping[str, Mapping[int, int]]
     pending: tuple[Committable, ...]
+    tries: int = 0
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ class WriteSavepoint(Instruction):
 
 @dataclass(frozen=True)
 class WriteFinish(Instruction):
-    """Append the finish entry; answer FinishWritten, FinishFailed or StepFailed."""
+    """Append the finish entry, unless it is there; answer FinishWritten, FinishFailed or StepFailed."""
 
     epoch: int
     kind: str
