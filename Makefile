@@ -1,0 +1,68 @@
+# Everything runs in .venv, which is rebuilt only when pyproject.toml changes. It needs make and Python 3.11 or newer.
+
+VENV ?= .venv
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+ARGS ?=
+PACKAGES := krishiv_guarantees krishiv_checkpoint krishiv_connectors krishiv_stream krishiv_conformance
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+# Run command $(2) as step $(1), and say how long it took.
+step = @echo "== $(1)"; began=$$(date +%s); $(2) && echo "== $(1): $$(( $$(date +%s) - began )) s"
+
+.PHONY: help demo test lint unit faults bench certify docs clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo [ARGS=...]    the main job on generated bids, or on your files: killed three times, then compared"
+	@echo "make test [ARGS=...]    style, types, import rules and every test, with a sample of the kill tests"
+	@echo "make faults             every kill test"
+	@echo "make bench [ARGS=...]   throughput and latency beside a batch query"
+	@echo "make certify            certify the shipped combinations anew"
+	@echo "make docs               write docs/errors.md from the code"
+	@echo "make clean              remove what these made"
+
+$(VENV)/.package: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "krishiv-stream needs Python 3.11 or newer: install it, or name it with PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PY) -m pip install --quiet --upgrade "pip>=25.1"
+	$(PY) -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.package
+	$(PY) -m pip install --quiet --group dev
+	@touch $@
+
+demo: $(VENV)/.package
+	@$(BIN)/krishiv-stream demo $(ARGS)
+
+test: lint unit
+
+lint: $(VENV)/.dev
+	$(call step,ruff check,$(BIN)/ruff check)
+	$(call step,ruff format,$(BIN)/ruff format --check)
+	$(call step,mypy,$(BIN)/mypy $(addprefix -p ,$(PACKAGES)))
+	$(call step,pyright,$(BIN)/pyright --pythonpath $(PY))
+	$(call step,import rules,$(BIN)/lint-imports)
+
+unit: $(VENV)/.dev
+	$(call step,tests,$(PY) -m pytest -n auto --maxprocesses 8 --dist worksteal --durations 20 --durations-min 1 $(ARGS))
+
+faults: $(VENV)/.dev
+	$(call step,kill tests,$(PY) -m pytest -m kill --kills all -n auto --maxprocesses 8 --dist worksteal --durations 20 $(ARGS))
+
+bench: $(VENV)/.dev
+	@$(PY) -m bench $(ARGS)
+
+certify: $(VENV)/.dev
+	@$(BIN)/krishiv-stream certify $(ARGS)
+
+docs: $(VENV)/.dev
+	@$(PY) -m tests.unit.house.error_docs
+
+clean:
+	rm -rf $(VENV) .demo .bench .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist build
