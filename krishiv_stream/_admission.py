@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from krishiv_guarantees._profiles import (
+from krishiv_guarantees import (
     CheckpointPlace,
     ControlAccess,
     MetadataPlace,

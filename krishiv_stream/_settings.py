@@ -7,7 +7,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from krishiv_guarantees._profiles import Profile
+from krishiv_guarantees import Profile
 from krishiv_stream._modes import ExecutionPlacement, RuntimeMode
 from krishiv_stream._setting_kinds import FLAG, LOCATION, PATH, SECRET, SIZE, TEXT, Kind, choice, duration, whole
 

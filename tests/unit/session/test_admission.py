@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-from krishiv_guarantees import ConfigurationError
-from krishiv_guarantees._errors import ProfileError
-from krishiv_guarantees._profiles import Profile, ShufflePlace
+from krishiv_guarantees import ConfigurationError, Profile, ProfileError, ShufflePlace
 from krishiv_stream._admission import check_mode_profile, check_settings, profile_settings, require_build
 from krishiv_stream._errors import InvalidSetting, NotAvailable, ProfileUnfit
 from krishiv_stream._modes import ExecutionPlacement, RuntimeMode, resolve_runtime
