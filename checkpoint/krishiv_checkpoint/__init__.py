@@ -1,13 +1,17 @@
 """Checkpoints and two-phase commit: barriers, epochs, the coordinator, the job log, stores and recovery."""
 
 from krishiv_checkpoint._errors import (
+    CheckpointFailed,
     CommitFailed,
+    CommittableLost,
     CorruptManifest,
     CorruptState,
     Fenced,
     ForeignMarks,
     FutureFormat,
+    InvalidTransition,
     JobLocked,
+    JobOver,
     KeyExists,
     KeyMissing,
     OtherTopology,
@@ -30,18 +34,22 @@ from krishiv_checkpoint._records import (
     StateFile,
 )
 from krishiv_checkpoint._seams import BlobWriter, CheckpointStore, Committer, DataPlane
+from krishiv_checkpoint._settings import CheckpointSettings
 
 __all__ = [
     "FAILPOINTS",
     "Ack",
     "BarrierKind",
     "BlobWriter",
+    "CheckpointFailed",
+    "CheckpointSettings",
     "CheckpointStore",
     "CommitFailed",
     "CommitOutcome",
     "CommitScope",
     "CommitStatus",
     "Committable",
+    "CommittableLost",
     "Committer",
     "CorruptManifest",
     "CorruptState",
@@ -50,7 +58,9 @@ __all__ = [
     "Fenced",
     "ForeignMarks",
     "FutureFormat",
+    "InvalidTransition",
     "JobLocked",
+    "JobOver",
     "KeyExists",
     "KeyMissing",
     "Mark",
