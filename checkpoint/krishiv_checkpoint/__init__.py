@@ -37,7 +37,6 @@ from krishiv_checkpoint._seams import BlobWriter, CheckpointStore, Committer, Da
 from krishiv_checkpoint._settings import CheckpointSettings
 
 __all__ = [
-    "FAILPOINTS",
     "Ack",
     "BarrierKind",
     "BlobWriter",
@@ -54,6 +53,7 @@ __all__ = [
     "CorruptManifest",
     "CorruptState",
     "DataPlane",
+    "FAILPOINTS",
     "FailpointError",
     "Fenced",
     "ForeignMarks",
