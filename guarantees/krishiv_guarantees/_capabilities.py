@@ -16,6 +16,24 @@ class FailureDomain(IntEnum):
     HOST_RESTART = 2
     HOST_LOSS = 3
 
+    @property
+    def label(self) -> str:
+        """The name in reports: ``"host_restart"``."""
+        return self.name.lower()
+
+    @property
+    def description(self) -> str:
+        """What is survived, as a phrase."""
+        match self:
+            case FailureDomain.TASK:
+                return "failure of a task; nothing worse"
+            case FailureDomain.PROCESS:
+                return "crash of the process; not a restart of the host"
+            case FailureDomain.HOST_RESTART:
+                return "process crash and host restart, on that host's disk"
+            case FailureDomain.HOST_LOSS:
+                return "loss of any host"
+
 
 @dataclass(frozen=True, kw_only=True)
 class SourceCapabilities:

@@ -4,8 +4,12 @@
 
     KrishivError
     ├── ConfigurationError   a setting or a place is wrong: change it, then start again
+    │   ├── ProfileError             a durability profile's requirement is not met
+    │   ├── CertificateCorrupt       a certificate's text is damaged or was not made by the certify command
+    │   ├── CertificateFutureFormat  a certificate was written by a newer version
+    │   └── SourceTextUnreadable     a module's text is not Python that this interpreter can parse
     ├── PlanError            the pipeline is wrong: raised at the line that wrote it
-    ├── GuaranteeError       the pipeline cannot give what was required of it
+    ├── GuaranteeError       the pipeline cannot give what was required of it; carries the report
     ├── RetriableError       passing trouble: try the same again after `after` seconds
     ├── SkippableError       one bad record: `on_bad_row` decides what becomes of it
     └── FatalError           the job stops; its checkpoints are kept; mend the cause and run it again
@@ -19,13 +23,17 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 __all__ = [
+    "CertificateCorrupt",
+    "CertificateFutureFormat",
     "ConfigurationError",
     "FatalError",
     "GuaranteeError",
     "KrishivError",
     "PlanError",
+    "ProfileError",
     "RetriableError",
     "SkippableError",
+    "SourceTextUnreadable",
 ]
 
 
@@ -61,6 +69,33 @@ class ConfigurationError(KrishivError):
     code = "KS-CONFIG"
 
 
+class ProfileError(ConfigurationError):
+    """The session's settings do not meet a requirement of its durability profile.
+
+    `fields["settings"]` names the settings to change.
+    """
+
+    code = "KS-PROFILE"
+
+
+class CertificateCorrupt(ConfigurationError):
+    """A certificate's text is damaged, incomplete, or was not made by the certify command."""
+
+    code = "KS-CERTIFICATE-CORRUPT"
+
+
+class CertificateFutureFormat(ConfigurationError):
+    """A certificate was written in a format that only a newer version of krishiv-stream reads."""
+
+    code = "KS-CERTIFICATE-FORMAT"
+
+
+class SourceTextUnreadable(ConfigurationError):
+    """A module's text cannot be parsed, so that no digest of it can be taken."""
+
+    code = "KS-SOURCE-TEXT"
+
+
 class PlanError(KrishivError):
     """The pipeline itself is wrong: an unknown column, a wrong type, an unkeyed window."""
 
@@ -68,9 +103,20 @@ class PlanError(KrishivError):
 
 
 class GuaranteeError(KrishivError):
-    """The pipeline resolves to a lower delivery guarantee than was required."""
+    """The pipeline resolves to a lower delivery guarantee than was required.
+
+    Parameters
+    ----------
+    report : GuaranteeReport or None
+        Every part's level, its reason, and the change that would raise it.
+    """
 
     code = "KS-GUARANTEE"
+
+    def __init__(self, message: str, *, hint: str = "", report: Any = None, **fields: Any) -> None:
+        super().__init__(message, hint=hint, **fields)
+        # Typed Any: the report's module raises errors of this one, which therefore cannot import it.
+        self.report: Any = report
 
 
 class RetriableError(KrishivError):
