@@ -1,5 +1,6 @@
 """Checkpoints and two-phase commit: barriers, epochs, the coordinator, the job log, stores and recovery."""
 
+from krishiv_checkpoint._commit_path import COMMIT_PATH, commit_path_texts
 from krishiv_checkpoint._errors import (
     CheckpointFailed,
     CommitFailed,
@@ -40,6 +41,7 @@ __all__ = [
     "Ack",
     "BarrierKind",
     "BlobWriter",
+    "COMMIT_PATH",
     "CheckpointFailed",
     "CheckpointSettings",
     "CheckpointStore",
@@ -72,5 +74,6 @@ __all__ = [
     "StateFile",
     "StoreFull",
     "TooManyFailedCheckpoints",
+    "commit_path_texts",
     "failpoint",
 ]
