@@ -44,12 +44,14 @@ class Fingerprint(msgspec.Struct, frozen=True):
 
 
 class Takeover(msgspec.Struct, frozen=True, tag="takeover"):
-    """A new attempt holds the job from here on (P9).
+    """A new attempt holds the job from here on (P9). It only fences: the state to continue from stays as it is.
 
     Parameters
     ----------
+    lineage : str
+        The job's lineage, unchanged; minted here if the log was empty (P1).
     base : str
-        What it continues: ``"tip"``, ``"empty"`` (a new lineage starts from nothing) or a savepoint's key.
+        What it found: ``"tip"``, ``"empty"``, or ``"damaged"`` where the entries before it could not be read.
     highest_epoch : int
         The largest epoch id known to have been triggered when this was written (P2).
     """
@@ -66,6 +68,9 @@ class Takeover(msgspec.Struct, frozen=True, tag="takeover"):
 class Manifest(msgspec.Struct, frozen=True, tag="manifest"):
     """One completed epoch: publishing it is the commit point.
 
+    Also how an attempt puts another state in place of the tip's, in one step: a savepoint, nothing at all, a new
+    lineage, state under other operator ids. Such a manifest repeats an older epoch id under its own token.
+
     Parameters
     ----------
     operators : tuple of OperatorSnapshot
@@ -74,6 +79,8 @@ class Manifest(msgspec.Struct, frozen=True, tag="manifest"):
         What is known to be applied outside (P5). Slots are decimal strings.
     pending : tuple of Committable
         Every committable above that, oldest first.
+    created : str
+        When: ISO 8601, UTC.
     """
 
     format: int

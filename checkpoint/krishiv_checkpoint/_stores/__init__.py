@@ -1,0 +1,8 @@
+"""The stores that come with the checkpoint floor: in memory, and on a local file system."""
+
+from krishiv_checkpoint._stores._filesystem_store import FilesystemStore
+from krishiv_checkpoint._stores._memory_store import MemoryStore
+from krishiv_checkpoint._stores._prefixed import PrefixedStore
+from krishiv_checkpoint._stores._verified import copy_verified, read_verified
+
+__all__ = ["FilesystemStore", "MemoryStore", "PrefixedStore", "copy_verified", "read_verified"]

@@ -1,0 +1,238 @@
+"""What these tests share: a sink's outside world, ready-made entries, and stores that misbehave on request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+from krishiv_checkpoint import (
+    BarrierKind,
+    BlobWriter,
+    CheckpointStore,
+    CommitOutcome,
+    CommitScope,
+    Committable,
+    Committer,
+    Fingerprint,
+    Finish,
+    KeyExists,
+    Manifest,
+    Mark,
+    OperatorIdentity,
+    OperatorSnapshot,
+    Prepared,
+    Takeover,
+)
+from krishiv_guarantees import StoreCapabilities
+
+LINEAGE = "a" * 32
+OTHER = "b" * 32
+PLAN = Fingerprint(
+    (
+        OperatorIdentity("bids", "source", True),
+        OperatorIdentity("totals", "window", True, "sum: int64", ("bids",)),
+        OperatorIdentity("out", "sink", True, "", ("totals",)),
+    )
+)
+
+
+def takeover(token: int = 1, writer: str = "", lineage: str = LINEAGE, highest: int = 0) -> Takeover:
+    return Takeover(1, "job", lineage, token, writer or f"w{token}", highest)
+
+
+def manifest(
+    epoch: int,
+    *,
+    token: int = 1,
+    writer: str = "",
+    lineage: str = LINEAGE,
+    job: str = "job",
+    operators: tuple[OperatorSnapshot, ...] = (),
+    committed: Mapping[str, Mapping[str, int]] | None = None,
+    pending: tuple[Committable, ...] = (),
+    plan: Fingerprint = PLAN,
+    highest: int | None = None,
+) -> Manifest:
+    return Manifest(
+        format=1,
+        job=job,
+        lineage=lineage,
+        token=token,
+        writer=writer or f"w{token}",
+        epoch=epoch,
+        highest_epoch=epoch if highest is None else highest,
+        kind=BarrierKind.CHECKPOINT,
+        fingerprint=plan,
+        operators=operators,
+        committed_through={sink: dict(slots) for sink, slots in (committed or {}).items()},
+        pending=pending,
+        created="2026-01-01T00:00:00.000+00:00",
+    )
+
+
+def finish(epoch: int, token: int = 1) -> Finish:
+    return Finish(1, token, f"w{token}", epoch, "finished")
+
+
+def committable(epoch: int, slot: int = 0, *, sink: str = "out", token: int = 1, previous: int = -1) -> Committable:
+    before = epoch - 1 if previous < 0 else previous
+    return Committable(sink, slot, epoch, token, before, f"rows of {sink} {slot} {epoch}".encode())
+
+
+@dataclass
+class World:
+    """What a sink's target holds: it outlives every attempt.
+
+    Epochs applied are kept in the order in which they were, so that a test sees doubles and gaps.
+    """
+
+    scope: CommitScope = CommitScope.SLOT
+    can_rewind: bool = False
+    applied: dict[tuple[str, int], list[int]] = field(default_factory=dict[tuple[str, int], list[int]])
+    prepared: dict[str, list[Prepared]] = field(default_factory=dict[str, list[Prepared]])
+    jobs: dict[str, str] = field(default_factory=dict[str, str])
+    script: list[CommitOutcome | Exception | Callable[[], CommitOutcome]] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list[str])
+    aborted: list[Prepared] = field(default_factory=list[Prepared])
+
+    def apply(self, epoch: int, slot: int = 0, *, lineage: str = LINEAGE, job: str = "job") -> None:
+        self.applied.setdefault((lineage, slot), []).append(epoch)
+        self.jobs[lineage] = job
+
+    def prepare(self, epoch: int, slot: int = 0, *, token: int = 1, lineage: str = LINEAGE) -> None:
+        self.prepared.setdefault(lineage, []).append(Prepared(token, epoch, slot, b""))
+
+    def epochs(self, slot: int = 0, lineage: str = LINEAGE) -> list[int]:
+        return self.applied.get((lineage, slot), [])
+
+    def newest(self, lineage: str, slot: int) -> int | None:
+        slots = [s for (ln, s) in self.applied if ln == lineage] if self.scope is CommitScope.EPOCH else [slot]
+        return max((e for s in slots for e in self.epochs(s, lineage)), default=None)
+
+
+class FakeCommitter:
+    """The committer of a sink over a `World`, opened under one lineage and token."""
+
+    def __init__(self, world: World, lineage: str, token: int, job: str = "job") -> None:
+        self.world = world
+        self.lineage = lineage
+        self.token = token
+        self.job = job
+
+    @property
+    def commit_scope(self) -> CommitScope:
+        return self.world.scope
+
+    def commit(self, epoch: int, committables: Sequence[Committable]) -> CommitOutcome:
+        slots = [c.slot for c in committables]
+        self.world.calls.append(f"commit {epoch} {slots}")
+        if self.world.script:
+            step = self.world.script.pop(0)
+            if isinstance(step, Exception):
+                raise step
+            if callable(step):
+                return step()
+            return step
+        self._apply(epoch, slots)
+        return CommitOutcome.done()
+
+    def _apply(self, epoch: int, slots: Sequence[int]) -> None:
+        for slot in slots:
+            self.world.apply(epoch, slot, lineage=self.lineage, job=self.job)
+        left = [p for p in self.world.prepared.get(self.lineage, []) if (p.epoch, p.slot) not in {(epoch, s) for s in slots}]
+        self.world.prepared[self.lineage] = left
+
+    def abort(self, prepared: Sequence[Prepared]) -> None:
+        self.world.aborted.extend(prepared)
+        for lineage, listed in self.world.prepared.items():
+            self.world.prepared[lineage] = [p for p in listed if p not in prepared]
+
+    def list_prepared(self, lineage: str) -> Sequence[Prepared]:
+        return list(self.world.prepared.get(lineage, []))
+
+    def last_applied(self, lineage: str, slot: int) -> int | None:
+        self.world.calls.append(f"last_applied {slot}")
+        return self.world.newest(lineage, slot)
+
+    def marks(self, job: str) -> Sequence[Mark]:
+        keys = [(ln, slot) for ln, slot in self.world.applied if self.world.jobs.get(ln) == job]
+        return [Mark(ln, job, slot, max(self.world.applied[ln, slot])) for ln, slot in keys if self.world.applied[ln, slot]]
+
+    def rewind(self, lineage: str, epoch: int) -> bool:
+        if not self.world.can_rewind:
+            return False
+        for key, epochs in self.world.applied.items():
+            if key[0] == lineage:
+                self.world.applied[key] = [e for e in epochs if e <= epoch]
+        return True
+
+
+@dataclass
+class Sinks:
+    """Opens committers over worlds, and remembers under what."""
+
+    worlds: dict[str, World]
+    job: str = "job"
+    opened: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
+
+    def __call__(self, lineage: str, token: int) -> Mapping[str, Committer]:
+        self.opened.append((lineage, token))
+        return {sink: FakeCommitter(world, lineage, token, self.job) for sink, world in self.worlds.items()}
+
+
+class Wrapped:
+    """A store that lets a test step in before and after `create`, and after `list`."""
+
+    def __init__(self, store: CheckpointStore) -> None:
+        self.store = store
+        self.before_create: Iterator[Callable[[], None]] = iter(())
+        self.after_create: Iterator[Callable[[], None]] = iter(())
+        self.after_list: Iterator[Callable[[], None]] = iter(())
+        self.lists = 0
+
+    def capabilities(self) -> StoreCapabilities:
+        return self.store.capabilities()
+
+    def create(self, key: str, data: bytes) -> None:
+        next(self.before_create, _nothing)()
+        self.store.create(key, data)
+        next(self.after_create, _nothing)()
+
+    def writer(self, key: str) -> AbstractContextManager[BlobWriter]:
+        return self.store.writer(key)
+
+    def get(self, key: str) -> memoryview:
+        return self.store.get(key)
+
+    def list(self, prefix: str) -> list[str]:
+        self.lists += 1
+        keys = self.store.list(prefix)
+        next(self.after_list, _nothing)()
+        return keys
+
+    def delete(self, key: str) -> None:
+        self.store.delete(key)
+
+
+def _nothing() -> None:
+    pass
+
+
+def reply_lost() -> None:
+    """What an object store's client says when it repeated a create whose first reply was lost."""
+    raise KeyExists("taken")
+
+
+def overwrite(store: CheckpointStore, key: str, data: bytes) -> None:
+    """Damage a blob, as no code of ours does."""
+    store.delete(key)
+    store.create(key, data)
+
+
+def put(store: CheckpointStore, key: str, data: bytes) -> OperatorSnapshot:
+    """Write a state file, and return a snapshot of the window that refers to it."""
+    with store.writer(key) as writer:
+        writer.write(data)
+        file = writer.finish()
+    return OperatorSnapshot("totals", 0, (0, 128), {}, (file,))
