@@ -33,6 +33,8 @@ FAILPOINTS: tuple[str, ...] = (
     "takeover.after",
     "recovery.before_commit",
     "recovery.after_commit",
+    "recovery.before_fork",
+    "recovery.after_fork",
     "recovery.before_abort",
     "recovery.after_abort",
     "recovery.after_restore",
