@@ -10,6 +10,7 @@ COMMIT_PATH: tuple[str, ...] = (
     "krishiv_checkpoint._attempt",
     "krishiv_checkpoint._commits",
     "krishiv_checkpoint._coordinator",
+    "krishiv_checkpoint._driver",
     "krishiv_checkpoint._entries",
     "krishiv_checkpoint._epoch",
     "krishiv_checkpoint._events",
@@ -30,6 +31,8 @@ COMMIT_PATH: tuple[str, ...] = (
     "krishiv_checkpoint._sink_survey",
     "krishiv_checkpoint._state_files",
     "krishiv_checkpoint._steps",
+    "krishiv_checkpoint._timers",
+    "krishiv_checkpoint._workers",
 )
 """What epochs hold, what is published, committed, aborted, retired and restored.
 

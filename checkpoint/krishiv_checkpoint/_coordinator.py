@@ -259,7 +259,7 @@ class Coordinator:
     def _transition_completed_committed(self, epoch: Epoch) -> Iterator[do.Instruction]:
         self._enter(epoch, EpochPhase.COMMITTED)
         yield do.NotifyCommitted(epoch.number)
-        yield from self._desk.save(epoch)
+        yield from self._desk.save(epoch, self._ledger.committed_through())
 
     def _transition_active_failed(
         self, epoch: Epoch, reason: str, cause: BaseException | None
@@ -417,6 +417,7 @@ class Coordinator:
         if not self._writing_finish:
             self._impossible("an answer to a finish entry that is not being written")
         if isinstance(event, ev.FinishWritten):
+            yield do.Retire(self._highest)
             yield from self._finish(self._finish_kind())
         else:
             self._writing_finish = False

@@ -56,6 +56,8 @@ class WriteManifest(Instruction):
         What is applied outside.
     pending : tuple of Committable
         Everything prepared above that, oldest first.
+    hold : bool
+        A savepoint is going to be made of this manifest or of one before it: no older one may retire behind it.
     tries : int
         How often it was tried before. Above 0 it may be in the log already, so that is read first.
     """
@@ -66,6 +68,7 @@ class WriteManifest(Instruction):
     operators: tuple[OperatorSnapshot, ...]
     committed_through: Mapping[str, Mapping[int, int]]
     pending: tuple[Committable, ...]
+    hold: bool = False
     tries: int = 0
 
 
@@ -117,11 +120,18 @@ class Retire(Instruction):
 
 @dataclass(frozen=True)
 class WriteSavepoint(Instruction):
-    """Write a savepoint of `epoch`, which is committed; answer SavepointWritten, SavepointFailed or StepFailed."""
+    """Write a savepoint of `epoch`; answer SavepointWritten, SavepointFailed or StepFailed.
+
+    Parameters
+    ----------
+    committed_through : mapping of sink id to mapping of slot to epoch
+        What is applied outside by now; nothing of `epoch` is missing from it (P16).
+    """
 
     request: int
     epoch: int
     location: str
+    committed_through: Mapping[str, Mapping[int, int]]
 
 
 @dataclass(frozen=True)

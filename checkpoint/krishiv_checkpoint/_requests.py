@@ -17,7 +17,7 @@ from krishiv_checkpoint._events import (
 from krishiv_checkpoint._records import BarrierKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from krishiv_checkpoint._epoch import Epoch, SavepointRequest
     from krishiv_checkpoint._events import SavepointWritten
@@ -88,11 +88,11 @@ class RequestDesk:
             yield do.CompleteRequest(request.request, epoch.number)
         epoch.requests.clear()
 
-    def save(self, epoch: Epoch) -> Iterator[do.Instruction]:
+    def save(self, epoch: Epoch, committed_through: Mapping[str, Mapping[int, int]]) -> Iterator[do.Instruction]:
         """Begin the savepoints of `epoch`, which every sink applied."""
         for request in epoch.savepoints:
             self._saving[request.request] = request
-            yield do.WriteSavepoint(request.request, epoch.number, _location(request))
+            yield do.WriteSavepoint(request.request, epoch.number, _location(request), committed_through)
 
     def is_saving(self, request: int) -> bool:
         """Whether the savepoint of `request` is being written."""
