@@ -187,8 +187,8 @@ class GuaranteeReport:
 
     @property
     def uncertified(self) -> bool:
-        """Whether EXACTLY_ONCE on any covered path is granted by `allow_uncertified` alone."""
-        return any(path.uncertified for path in self.covered)
+        """Whether the level is EXACTLY_ONCE only because `allow_uncertified` grants it to a covered path."""
+        return self.level is Guarantee.EXACTLY_ONCE and any(path.uncertified for path in self.covered)
 
     @property
     def warnings(self) -> tuple[str, ...]:
