@@ -10,7 +10,9 @@
     ├── ModeMismatch           the coordinator runs in another mode than the one that was set
     ├── ProfileUnfit           the mode does not run under that durability profile
     ├── NotAvailable           valid, but not part of this build
-    └── PipelineNotFound       ``module:name`` leads to no pipeline
+    ├── PipelineNotFound       ``module:name`` leads to no pipeline
+    ├── JobNotFound            nothing is stored of that job
+    └── NotConfirmed           what cannot be undone was not confirmed
     PlanError
     └── PipelineMistake        a mistake in a pipeline; knows the user's line
         ├── UnknownColumn      no column of that name at this point of the stream
@@ -49,9 +51,11 @@ __all__ = [
     "InvalidPlacement",
     "InvalidSetting",
     "InvalidWindow",
+    "JobNotFound",
     "ModeMismatch",
     "NoEventTime",
     "NotAvailable",
+    "NotConfirmed",
     "NotRowWise",
     "PipelineMistake",
     "PipelineNotFound",
@@ -110,6 +114,18 @@ class PipelineNotFound(ConfigurationError):
     """``module:name`` or ``path/to/file.py:name`` leads to no pipeline. `fields`: target."""
 
     code = "KS-PIPELINE-NOT-FOUND"
+
+
+class JobNotFound(ConfigurationError):
+    """Nothing is stored of a job of that name. `fields`: job."""
+
+    code = "KS-JOB-NOT-FOUND"
+
+
+class NotConfirmed(ConfigurationError):
+    """What cannot be undone was not confirmed; nothing was done."""
+
+    code = "KS-NOT-CONFIRMED"
 
 
 class PipelineMistake(PlanError):

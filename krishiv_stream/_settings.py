@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import Field, dataclass, field, fields
 from enum import StrEnum
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,8 +14,8 @@ from krishiv_stream._setting_kinds import FLAG, LOCATION, PATH, SECRET, SIZE, TE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
+    from krishiv_checkpoint import CheckpointSettings
     from krishiv_stream._secrets import Secret
 
 __all__ = ["SETTINGS", "Setting", "Settings", "Shuffle", "StateBackend"]
@@ -120,7 +121,7 @@ class Settings:
     keep_checkpoints: int = field(default=3, metadata=_is(whole(1), "checkpoints that stay restorable"))
     restart_attempts: int = field(default=3, metadata=_is(whole(0), "restarts after a failure before the job fails"))
     restart_backoff: float = field(
-        default=1.0, metadata=_is(duration(above_zero=False), "wait before the first restart; it doubles")
+        default=1.0, metadata=_is(duration(above_zero=False), "wait before the first restart; it grows with each")
     )
     max_key_groups: int = field(default=128, metadata=_is(whole(1), "key groups; fixed at a job's first start"))
     memory_budget: int = field(
@@ -143,6 +144,22 @@ class Settings:
         if self.state is not None:
             return self.state
         return StateBackend.MEMORY if self.profile is Profile.DEV_LOCAL else StateBackend.ROCKSDB
+
+    @property
+    def jobs_directory(self) -> Path | None:
+        """The folder that holds one folder of checkpoints per job; None: checkpoints are in memory."""
+        if self.checkpoints is None:
+            return None if self.data_dir is None else self.data_dir / "jobs"
+        scheme, separator, place = self.checkpoints.partition("://")
+        if separator and scheme != "file":
+            return None
+        return Path(place if separator else scheme) / "jobs"
+
+    def checkpoint_settings(self) -> CheckpointSettings:
+        """Return the settings that the checkpoint floor asks for."""
+        from krishiv_checkpoint import CheckpointSettings
+
+        return CheckpointSettings(**{column.name: getattr(self, column.name) for column in fields(CheckpointSettings)})
 
 
 def _describe(column: Field[Any]) -> Setting:
