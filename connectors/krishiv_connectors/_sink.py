@@ -8,20 +8,31 @@ which lives with the coordinator, may be another process, and sees the committab
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from krishiv_checkpoint import CommitOutcome, CommitScope
+from krishiv_checkpoint import CommitOutcome, CommitScope, Fenced
 from krishiv_guarantees import ConfigurationError, FatalError, SinkCapabilities
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Generator, Iterable, Mapping, Sequence
 
     import pyarrow as pa
 
     from krishiv_checkpoint import CheckpointStore, Committable, Mark, Prepared
 
-__all__ = ["IdempotentSink", "MarkMoved", "Sink", "SinkContext", "TwoPhaseSink"]
+__all__ = [
+    "IdempotentSink",
+    "MarkMoved",
+    "Sink",
+    "SinkContext",
+    "StickyError",
+    "TwoPhaseSink",
+    "refuse_newer",
+    "required_store",
+    "single_slot",
+]
 
 
 class MarkMoved(FatalError):
@@ -193,9 +204,43 @@ def required_store(ctx: SinkContext) -> CheckpointStore:
     return ctx.store
 
 
+def refuse_newer(prepared: Iterable[Prepared], token: int) -> None:
+    """Raise `Fenced` if any of `prepared` belongs to the attempt with `token`, or to a later one (P11)."""
+    for item in prepared:
+        if item.token >= token:
+            raise Fenced(
+                f"attempt {token} was asked to discard what attempt {item.token} prepared for epoch {item.epoch}",
+                hint="a newer attempt runs this job; this process must stop",
+                token=token,
+                newer=item.token,
+            )
+
+
 def single_slot(committables: Iterable[Committable]) -> int:
     """Return the one slot that `committables` belong to."""
     slots = {committable.slot for committable in committables}
     if len(slots) != 1:
         raise ValueError(f"a slot-scoped commit got slots {sorted(slots)}")
     return slots.pop()
+
+
+class StickyError:
+    """Remembers the first error of a writer and raises it again at every later step.
+
+    Rows that a failed write or prepare lost are in no file: a later prepare that succeeded would leave them out of
+    every epoch, silently (P6).
+    """
+
+    def __init__(self) -> None:
+        self._error: BaseException | None = None
+
+    @contextmanager
+    def guard(self) -> Generator[None]:
+        """Run one step of the writer."""
+        if self._error is not None:
+            raise self._error
+        try:
+            yield
+        except BaseException as error:
+            self._error = error
+            raise
