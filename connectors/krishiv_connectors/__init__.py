@@ -1,18 +1,55 @@
 """Sources and sinks: the base classes that connector authors subclass, and the connectors that come with them."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from krishiv_connectors._module_texts import module_texts
 from krishiv_connectors._sink import IdempotentSink, MarkMoved, Sink, SinkContext, TwoPhaseSink
 from krishiv_connectors._source import Reader, Source, SourceContext, Split
+from krishiv_connectors._staged_sink import StagedSink
+
+if TYPE_CHECKING:
+    from krishiv_connectors._memory import MemoryAppendSink, MemorySink, MemorySource
+    from krishiv_connectors._print_sink import PrintSink
+    from krishiv_connectors.files import JsonSink, ParquetSink
+    from krishiv_connectors.sqlite import SqliteSink
 
 __all__ = [
     "IdempotentSink",
+    "JsonSink",
     "MarkMoved",
+    "MemoryAppendSink",
+    "MemorySink",
+    "MemorySource",
+    "ParquetSink",
+    "PrintSink",
     "Reader",
     "Sink",
     "SinkContext",
     "Source",
     "SourceContext",
     "Split",
+    "SqliteSink",
+    "StagedSink",
     "TwoPhaseSink",
     "module_texts",
 ]
+
+# Connectors load their libraries when they are first named: importing this package stays fast.
+_CONNECTORS = {
+    "JsonSink": "files",
+    "MemoryAppendSink": "_memory",
+    "MemorySink": "_memory",
+    "MemorySource": "_memory",
+    "ParquetSink": "files",
+    "PrintSink": "_print_sink",
+    "SqliteSink": "sqlite",
+}
+
+
+def __getattr__(name: str) -> type:
+    if name not in _CONNECTORS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    connector: type = getattr(import_module(f"{__name__}.{_CONNECTORS[name]}"), name)
+    globals()[name] = connector
+    return connector
