@@ -232,8 +232,15 @@ class Coordinator:
             yield from self._fail(error)
             return
         self._enter(epoch, EpochPhase.WRITING)
-        applied = self._ledger.committed_through()
-        epoch.manifest = do.WriteManifest(epoch.number, epoch.kind, self._highest, epoch.snapshots(), applied, pending)
+        epoch.manifest = do.WriteManifest(
+            epoch=epoch.number,
+            kind=epoch.kind,
+            highest_epoch=self._highest,
+            operators=epoch.snapshots(),
+            committed_through=self._ledger.committed_through(),
+            pending=pending,
+            hold=self._savepoint_waits() or bool(epoch.savepoints),
+        )
         yield do.CancelTimer(epoch.timeout)
         yield epoch.manifest
 

@@ -33,7 +33,7 @@ def test_savepoint_is_written_only_when_every_sink_applied_its_epoch() -> None:
     desk = Desk()
     assert of(do.TriggerBarrier, desk.request(ev.SavepointRequested, location="there"))[0].kind is BarrierKind.SAVEPOINT
     assert of(do.WriteSavepoint, desk.complete(1)) == []
-    assert of(do.WriteSavepoint, desk.end_commit(1)) == [do.WriteSavepoint(1, 1, "there")]
+    assert of(do.WriteSavepoint, desk.end_commit(1)) == [do.WriteSavepoint(1, 1, "there", {"files": {0: 1}})]
     written = desk.send(ev.SavepointWritten, request=1, location="there")
     assert of(do.CompleteRequest, written) == [do.CompleteRequest(1, "there")]
 
@@ -70,6 +70,24 @@ def test_nothing_is_retired_while_a_savepoint_waits_for_its_manifest() -> None:
     assert of(do.Retire, desk.complete(4)) == [do.Retire(4)]
 
 
+def test_manifests_let_nothing_retire_behind_them_while_a_savepoint_waits() -> None:
+    desk = Desk()
+    desk.trigger()
+    holds = of(do.WriteManifest, desk.ack_all(1))
+    desk.request(ev.SavepointRequested, location="there")
+    desk.written(1)
+    for epoch in (2, 3):
+        holds += of(do.WriteManifest, desk.ack_all(epoch))
+        if epoch == 2:
+            desk.end_commit(1)
+        desk.written(epoch)
+        desk.end_commit(epoch)
+        desk.trigger()
+    desk.send(ev.SavepointWritten, request=1, location="there")
+    holds += of(do.WriteManifest, desk.ack_all(4))
+    assert [manifest.hold for manifest in holds] == [False, True, True, False]
+
+
 # ---------------------------------------------------------------- finish
 
 
@@ -80,7 +98,7 @@ def test_finish_barrier_follows_when_every_task_ended_and_finish_entry_when_it_i
     assert of(do.TriggerBarrier, desk.send(ev.TaskEnded, task="b")) == [do.TriggerBarrier(1, BarrierKind.FINISH)]
     assert of(do.WriteFinish, desk.complete(1)) == []
     assert of(do.WriteFinish, desk.end_commit(1)) == [do.WriteFinish(1, "finished")]
-    assert desk.send(ev.FinishWritten) == [do.FinishJob("finished")]
+    assert desk.send(ev.FinishWritten) == [do.Retire(1), do.FinishJob("finished")]
     assert desk.coordinator.phase is JobPhase.OVER
 
 
@@ -162,7 +180,7 @@ def test_stop_with_savepoint_ends_when_the_savepoint_is_written() -> None:
     desk.request(ev.StopRequested, savepoint="there")
     desk.complete(1)
     instructions = desk.end_commit(1)
-    assert of(do.WriteSavepoint, instructions) == [do.WriteSavepoint(1, 1, "there")]
+    assert of(do.WriteSavepoint, instructions) == [do.WriteSavepoint(1, 1, "there", {"files": {0: 1}})]
     assert of(do.FinishJob, instructions) == []
     assert desk.send(ev.SavepointWritten, request=1, location="there") == [
         do.CompleteRequest(1, "there"),
@@ -187,7 +205,7 @@ def test_drain_waits_for_the_tasks_and_finishes_as_drained() -> None:
     assert of(do.TriggerBarrier, instructions)[0].kind is BarrierKind.FINISH
     desk.complete(1)
     assert of(do.WriteFinish, desk.end_commit(1)) == [do.WriteFinish(1, "drained")]
-    assert desk.send(ev.FinishWritten) == [do.CompleteRequest(1, None), do.FinishJob("drained")]
+    assert desk.send(ev.FinishWritten) == [do.Retire(1), do.CompleteRequest(1, None), do.FinishJob("drained")]
 
 
 def test_stop_is_answered_when_the_job_finishes_first() -> None:
@@ -197,7 +215,7 @@ def test_stop_is_answered_when_the_job_finishes_first() -> None:
     desk.request(ev.StopRequested)
     desk.complete(1)
     desk.end_commit(1)
-    assert desk.send(ev.FinishWritten) == [do.CompleteRequest(1, None), do.FinishJob("finished")]
+    assert desk.send(ev.FinishWritten) == [do.Retire(1), do.CompleteRequest(1, None), do.FinishJob("finished")]
     assert desk.request(ev.StopRequested) == [do.CompleteRequest(2, None)]
 
 
