@@ -6,13 +6,11 @@ import threading
 from typing import TYPE_CHECKING
 
 from krishiv_guarantees import KrishivError
-
 from krishiv_stream._engine.elements import Barrier
 from krishiv_stream._engine.errors import TaskFailed
 
 if TYPE_CHECKING:
     from krishiv_checkpoint import BarrierKind, CheckpointDriver
-
     from krishiv_stream._engine.control import Control
     from krishiv_stream._engine.graph import Graph
     from krishiv_stream._engine.snapshots import SnapshotWriter

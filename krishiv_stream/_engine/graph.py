@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-from krishiv_connectors import SinkContext
 
+from krishiv_connectors import SinkContext
 from krishiv_stream._engine.inbox import Inbox
 from krishiv_stream._engine.key_hash import key_groups
 from krishiv_stream._engine.operator import Operator
@@ -46,9 +46,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from krishiv_checkpoint import CheckpointStore, OperatorSnapshot
     from numpy.typing import NDArray
 
+    from krishiv_checkpoint import CheckpointStore, OperatorSnapshot
     from krishiv_stream._engine.control import Control
     from krishiv_stream._engine.metrics import JobMetrics
     from krishiv_stream._engine.operators.exchange import Target
@@ -225,11 +225,9 @@ class _Builder:
         self._ends[node] = ends
 
     def _schema_of(self, node: Node) -> pa.Schema:
-        """Return the schema of the batches that `node` really gives: sources give only the columns in use."""
+        """Return the schema of the batches that `node` gives: a source gives only the columns in use."""
         if isinstance(node, SourceNode):
             return pa.schema([node.schema.field(name) for name in self._columns[node]])
-        if isinstance(node, UnionNode | FilterNode):
-            return self._schema_of(node.inputs[0])
         return node.schema
 
     # --- sources
@@ -350,8 +348,8 @@ class _Builder:
 
         def group_rows(batch: pa.RecordBatch) -> NDArray[np.int64]:
             parts = compiled.apply(batch)
-            joined = pa.concat_batches(parts) if isinstance(parts, list) else parts
-            return key_groups(joined.columns, groups)
+            keyed = parts[0] if len(parts) == 1 else pa.concat_batches(parts)
+            return key_groups(keyed.columns, groups)
 
         return group_rows
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from krishiv_guarantees import PlanError
 
 if TYPE_CHECKING:

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from krishiv_checkpoint import Committable, failpoint
 from krishiv_connectors import TwoPhaseSink
-
 from krishiv_stream._engine.operator import Operator
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from krishiv_connectors import Sink, SinkContext
 
+    from krishiv_connectors import Sink, SinkContext
     from krishiv_stream._engine.elements import Barrier
     from krishiv_stream._engine.metrics import OperatorMetrics
     from krishiv_stream._engine.snapshots import SnapshotCollector

@@ -26,8 +26,7 @@ class Steps(Operator):
 
     def process(self, batch: pa.RecordBatch) -> None:
         """Apply the plan and hand on its rows, in order."""
-        result = self._steps.apply(batch)
-        for part in result if isinstance(result, list) else (result,):
+        for part in self._steps.apply(batch):
             self.emit(part)
 
 

@@ -6,13 +6,14 @@ times faster than merging partial results per batch.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+
 from krishiv_checkpoint import OperatorSnapshot
 from krishiv_guarantees import FatalError
-
 from krishiv_stream._engine.elements import END_OF_TIME
 from krishiv_stream._engine.event_time import floor_to_microseconds, ticks, ticks_of
 from krishiv_stream._engine.operator import Operator
@@ -20,9 +21,9 @@ from krishiv_stream._engine.operator import Operator
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from krishiv_checkpoint import CheckpointStore
     from numpy.typing import NDArray
 
+    from krishiv_checkpoint import CheckpointStore
     from krishiv_stream._engine.elements import Barrier
     from krishiv_stream._engine.metrics import OperatorMetrics
     from krishiv_stream._engine.snapshots import SnapshotCollector
@@ -247,7 +248,7 @@ def _by_pane(batch: pa.RecordBatch, panes: NDArray[np.int64]) -> Iterator[tuple[
         panes = panes[order]
         batch = batch.take(pa.array(order))
     edges = [0, *(np.nonzero(panes[1:] != panes[:-1])[0] + 1).tolist(), len(panes)]
-    for first, past in zip(edges, edges[1:], strict=False):
+    for first, past in pairwise(edges):
         yield int(panes[first]), batch.slice(first, past - first)
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from krishiv_connectors import Split
-
 from krishiv_stream._engine.errors import SplitVanished
 
 if TYPE_CHECKING:

@@ -6,25 +6,15 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from krishiv_stream._plan.dead_letters import DEAD_LETTER_SCHEMA
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from krishiv_guarantees import SkippableError
-
     from krishiv_stream._engine.metrics import OperatorMetrics
 
-__all__ = ["DEAD_LETTER_SCHEMA", "BadRows"]
-
-DEAD_LETTER_SCHEMA = pa.schema(
-    [
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("place", pa.string(), nullable=False),
-        pa.field("code", pa.string(), nullable=False),
-        pa.field("error", pa.string(), nullable=False),
-        pa.field("raw", pa.binary()),
-    ]
-)
-"""A dead letter: which source, where in it, what was wrong, and the record's bytes."""
+__all__ = ["BadRows"]
 
 
 class BadRows:

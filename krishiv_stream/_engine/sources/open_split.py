@@ -9,8 +9,8 @@ from krishiv_stream._engine.event_time import floor_to_microseconds, ticks
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from krishiv_connectors import Reader
 
+    from krishiv_connectors import Reader
     from krishiv_stream._engine.sources.assigner import Assigned
     from krishiv_stream._plan.watermarks import WatermarkStrategy
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+
 from krishiv_checkpoint import BarrierKind, OperatorSnapshot, failpoint
 from krishiv_connectors import SourceContext
-
 from krishiv_stream._engine.elements import Barrier
 from krishiv_stream._engine.errors import DifferentSourceSchema
 from krishiv_stream._engine.inbox import Cancelled
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from krishiv_connectors import Source
-
     from krishiv_stream._engine.control import Control
     from krishiv_stream._engine.metrics import OperatorMetrics, TaskMetrics
     from krishiv_stream._engine.snapshots import SnapshotWriter

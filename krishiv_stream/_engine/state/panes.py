@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+
 from krishiv_checkpoint import read_state, write_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from krishiv_checkpoint import CheckpointStore, OperatorSnapshot, StateFile
-
     from krishiv_stream._engine.state.blocks import BlockStore
 
 __all__ = ["PaneSnapshot", "Panes"]
