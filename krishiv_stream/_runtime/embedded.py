@@ -1,0 +1,348 @@
+"""The embedded runtime: a job runs on threads of this process, attempt after attempt, until it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from krishiv_checkpoint import (
+    CheckpointDriver,
+    CheckpointSettings,
+    FilesystemStore,
+    JobLock,
+    MemoryStore,
+    begin_attempt,
+)
+from krishiv_connectors import SinkContext, TwoPhaseSink
+from krishiv_guarantees import ConfigurationError, FatalError, GuaranteeError, PlanError, SkippableError
+from krishiv_stream._engine.control import Control
+from krishiv_stream._engine.execution import Execution, TaskPlane, as_krishiv_error
+from krishiv_stream._engine.graph import GraphSettings, JobIdentity, build
+from krishiv_stream._engine.metrics import JobMetrics
+from krishiv_stream._engine.snapshots import SnapshotWriter
+from krishiv_stream._job import JobResult, JobState, JobStatus
+from krishiv_stream._plan.nodes import SinkNode, SourceNode
+from krishiv_stream._settings import StateBackend
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from krishiv_checkpoint import Attempt, CheckpointStore, Committer
+    from krishiv_stream._runtime.submission import Submission
+
+__all__ = ["EmbeddedJob"]
+
+_log = logging.getLogger("krishiv_stream")
+
+_FINAL = (ConfigurationError, FatalError, GuaranteeError, PlanError, SkippableError)
+"""Errors that come again at every attempt: the job is not restarted after them."""
+
+
+class EmbeddedJob:
+    """One job in this process.
+
+    Its thread runs attempts: take the job over, recover, run tasks, and, after a failure that may pass, again.
+    """
+
+    def __init__(self, submission: Submission, store: CheckpointStore | None = None) -> None:
+        self.future: Future[JobResult] = Future()
+        self._submission = submission
+        self._store = store if store is not None else _open_store(submission)
+        self._state = JobState.STARTING
+        self._metrics = JobMetrics()
+        self._driver: CheckpointDriver | None = None
+        self._execution: Execution | None = None
+        self._attempt: Attempt | None = None
+        self._restarts = 0
+        self._started = time.monotonic()
+        self._lock = threading.RLock()
+        self._stopping: tuple[str | None, bool] | None = None
+        self._cancelled = threading.Event()
+        self._thread = threading.Thread(target=self._main, name=f"ks-job-{submission.job}", daemon=True)
+
+    @property
+    def name(self) -> str:
+        """The job's name."""
+        return self._submission.job
+
+    def start(self) -> None:
+        """Start the job's thread."""
+        self._thread.start()
+
+    # --- what the handle asks
+
+    def status(self) -> JobStatus:
+        """Return how the job stands."""
+        counters = [(self._metrics.operators[key], key[0]) for key in list(self._metrics.operators)]
+        sources = {self._submission.ids[node] for node in self._submission.nodes if isinstance(node, SourceNode)}
+        sinks = {self._submission.ids[node] for node in self._submission.nodes if isinstance(node, SinkNode)}
+        times = [c.watermark for c, id in counters if id in sinks and c.watermark is not None]
+        status = JobStatus(
+            job=self.name,
+            state=self._state,
+            rows_in=sum(c.rows_out for c, id in counters if id in sources),
+            rows_out=sum(c.rows_in for c, id in counters if id in sinks),
+            late_rows=sum(c.late_rows for c, _ in counters),
+            dropped_rows=sum(c.dropped_rows for c, _ in counters),
+            watermark=min(times, default=None),
+            restarts=self._restarts,
+            guarantee=self._submission.report.level.label,
+        )
+        return self._with_checkpoints(status)
+
+    def _with_checkpoints(self, status: JobStatus) -> JobStatus:
+        attempt, driver = self._attempt, self._driver
+        if attempt is not None:
+            status = replace(status, lineage=attempt.lineage, token=attempt.token)
+        if driver is not None:
+            checkpoints = driver.status()
+            status = replace(
+                status,
+                epoch_triggered=checkpoints.triggered,
+                epoch_completed=checkpoints.completed,
+                epoch_committed=checkpoints.committed,
+                failed_checkpoints=checkpoints.failed,
+                state_bytes=checkpoints.state_bytes,
+            )
+        return status
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the counters of every operator and task."""
+        operators = {f"{id}#{subtask}": asdict(c) for (id, subtask), c in list(self._metrics.operators.items())}
+        tasks = {id: asdict(counters) for id, counters in list(self._metrics.tasks.items())}
+        return {"operators": operators, "tasks": tasks}
+
+    def checkpoint(self) -> Future[int]:
+        """Take a checkpoint now."""
+        return self._running_driver().checkpoint()
+
+    def savepoint(self, location: str) -> Future[str]:
+        """Take a savepoint."""
+        return self._running_driver().savepoint(location)
+
+    def stop(self, savepoint: str | None, *, drain: bool) -> None:
+        """Begin to stop; before the tasks run, it happens as soon as they do."""
+        with self._lock:
+            self._stopping = (savepoint, drain)
+            if self._driver is not None and self._execution is not None:
+                self._begin_stop(self._driver, self._execution)
+
+    def cancel(self) -> None:
+        """End at once."""
+        self._cancelled.set()
+        with self._lock:
+            if self._execution is not None:
+                self._execution.finish("cancelled")
+
+    def _running_driver(self) -> CheckpointDriver:
+        if self._driver is None or self.future.done():
+            raise ConfigurationError(f"job {self.name!r} is {self._state}", hint="ask again while it is running")
+        return self._driver
+
+    def _begin_stop(self, driver: CheckpointDriver, execution: Execution) -> None:
+        if self._stopping is None:
+            return
+        savepoint, drain = self._stopping
+        self._state = JobState.STOPPING
+        driver.stop(savepoint, drain=drain)
+        if drain:
+            execution.drain()
+
+    # --- the job's thread
+
+    def _main(self) -> None:
+        try:
+            with _locked(self._submission):
+                result = self._attempts()
+        except BaseException as error:
+            self._state = JobState.FAILED
+            self.future.set_exception(error)
+        else:
+            self._state = result.state
+            self.future.set_result(result)
+
+    def _attempts(self) -> JobResult:
+        submission = self._submission
+        while True:
+            try:
+                return self._run_attempt(submission)
+            except Exception as error:
+                if not self._may_restart(error):
+                    raise
+                self._restarts += 1
+                self._state = JobState.RESTARTING
+                _log.warning("job %s failed, restart %d: %s", self.name, self._restarts, error)
+            if self._cancelled.wait(self._submission.settings.restart_backoff * 2 ** (self._restarts - 1)):
+                return self._result("cancelled")
+            submission = replace(submission, restore="latest", on_sink_ahead="refuse")
+
+    def _may_restart(self, error: Exception) -> bool:
+        return not isinstance(error, _FINAL) and self._restarts < self._submission.settings.restart_attempts
+
+    def _run_attempt(self, submission: Submission) -> JobResult:
+        with contextlib.ExitStack() as stack:
+
+            def open_committers(lineage: str, token: int) -> Mapping[str, Committer]:
+                committers: dict[str, TwoPhaseSink] = {}
+                for node in submission.sinks():
+                    if isinstance(node.sink, TwoPhaseSink):
+                        id = submission.ids[node]
+                        committers[id] = _open_committer(submission, node, id, lineage, token, self._store)
+                        stack.callback(committers[id].close)
+                return committers
+
+            attempt = begin_attempt(
+                self._store,
+                job=submission.job,
+                fingerprint=submission.fingerprint,
+                open_committers=open_committers,
+                restore=submission.restore,
+                on_sink_ahead=submission.on_sink_ahead,
+                state_map=submission.state_map,
+                drop_state=submission.drop_state,
+            )
+            self._attempt = attempt
+            if attempt.finished is not None:
+                return self._result("finished")
+            return self._run_tasks(submission, attempt)
+
+    def _run_tasks(self, submission: Submission, attempt: Attempt) -> JobResult:
+        execution = self._prepare(submission, attempt)
+        try:
+            execution.start()
+            with self._lock:
+                self._execution = execution
+                self._state = JobState.RUNNING
+                if self._driver is not None:
+                    self._begin_stop(self._driver, execution)
+            if self._cancelled.is_set():
+                execution.finish("cancelled")
+            execution.wait()
+        finally:
+            with self._lock:
+                self._execution = None
+            execution.tear_down()
+        if execution.error is not None:
+            raise execution.error
+        return self._result(execution.outcome or "stopped")
+
+    def _prepare(self, submission: Submission, attempt: Attempt) -> Execution:
+        self._metrics = JobMetrics()
+        plane = TaskPlane()
+        writer = SnapshotWriter(self._store, attempt.token)
+        holder: list[Execution] = []
+        control = Control(
+            attempt.token,
+            on_failure=lambda task, error: holder[0].fail(as_krishiv_error(task, error)),
+            on_ended=lambda task: driver.ended(task),
+        )
+        graph = build(
+            submission.nodes,
+            submission.ids,
+            submission.columns,
+            settings=_graph_settings(submission),
+            identity=JobIdentity(
+                job=attempt.job,
+                lineage=attempt.lineage,
+                token=attempt.token,
+                committed_through=attempt.committed_through,
+            ),
+            snapshots=attempt.operators,
+            store=self._store,
+            control=control,
+            writer=writer,
+            metrics=self._metrics,
+        )
+        driver = CheckpointDriver(
+            attempt=attempt,
+            store=self._store,
+            committers=attempt.committers,
+            plane=plane,
+            tasks=graph.ids,
+            fingerprint=submission.fingerprint,
+            settings=_checkpoint_settings(submission),
+            on_failure=lambda error: holder[0].fail(error),
+            on_finished=lambda outcome: holder[0].finish(outcome),
+            listeners=submission.listeners,
+        )
+        writer.attach(driver)
+        plane.control, plane.graph = control, graph
+        execution = Execution(graph, control, driver, writer)
+        holder.append(execution)
+        self._driver = driver
+        return execution
+
+    def _result(self, outcome: str) -> JobResult:
+        states = {"finished": JobState.FINISHED, "drained": JobState.FINISHED, "cancelled": JobState.CANCELLED}
+        self._state = states.get(outcome, JobState.STOPPED)
+        return JobResult(
+            job=self.name,
+            state=self._state,
+            status=self.status(),
+            seconds=time.monotonic() - self._started,
+            guarantee=self._submission.report,
+        )
+
+
+def _open_store(submission: Submission) -> CheckpointStore:
+    return MemoryStore() if submission.directory is None else FilesystemStore(submission.directory)
+
+
+@contextlib.contextmanager
+def _locked(submission: Submission) -> Iterator[None]:
+    if submission.directory is None:
+        yield
+        return
+    with JobLock(submission.directory, take_over=submission.take_over):
+        yield
+
+
+def _open_committer(
+    submission: Submission, node: SinkNode, id: str, lineage: str, token: int, store: CheckpointStore
+) -> TwoPhaseSink:
+    committer = copy.copy(node.sink)
+    if not isinstance(committer, TwoPhaseSink):
+        raise TypeError(f"{type(committer).__name__} is no two-phase sink")
+    committer.open(
+        SinkContext(
+            job=submission.job,
+            lineage=lineage,
+            sink_id=id,
+            slot=None,
+            token=token,
+            schema=node.schema,
+            store=store,
+        )
+    )
+    return committer
+
+
+def _checkpoint_settings(submission: Submission) -> CheckpointSettings:
+    settings = submission.settings
+    return CheckpointSettings(
+        checkpoint_interval=settings.checkpoint_interval,
+        checkpoint_timeout=settings.checkpoint_timeout,
+        min_pause=settings.min_pause,
+        tolerable_failed_checkpoints=settings.tolerable_failed_checkpoints,
+        max_pending_epochs=settings.max_pending_epochs,
+        keep_checkpoints=settings.keep_checkpoints,
+    )
+
+
+def _graph_settings(submission: Submission) -> GraphSettings:
+    settings = submission.settings
+    rocksdb = settings.state_backend is StateBackend.ROCKSDB
+    return GraphSettings(
+        parallelism=settings.parallelism,
+        max_key_groups=settings.max_key_groups,
+        batch_rows=settings.batch_rows,
+        linger=settings.linger,
+        memory_budget=settings.memory_budget,
+        state_directory=submission.directory / "work" if rocksdb and submission.directory is not None else None,
+    )
