@@ -106,6 +106,8 @@ class CompiledAggregation:
         self.required_columns = _required(keys, aggregates, schema, every=ordered)
         # Sorting once and aggregating in arrival order is up to seven times faster than ORDER BY in an aggregate.
         self._sort = _sort(schema, order_column) if ordered else None
+        for _, aggregate in aggregates:
+            _require_computable(aggregate, schema)
         self._plan = _plan(keys, aggregates, schema)
         self.output_schema = self._plan.schema
 
@@ -163,13 +165,23 @@ def _plan(keys: Keys, aggregates: Aggregates, schema: pa.Schema) -> ReusedPlan:
     def query(table: DataFrame) -> DataFrame:
         return table.aggregate(groups, computed)
 
-    what = ", ".join(str(expression.canonical_name()) for expression in (*groups, *computed))
+    return _tried(query, schema)
+
+
+def _require_computable(aggregate: AggregateLike, schema: pa.Schema) -> None:
+    expression = _expression(aggregate)
     try:
-        plan = ReusedPlan(schema, query, batch_rows=_RESULT_ROWS)
-        # Some types are refused only when there is a row.
-        plan.run([pa.RecordBatch.from_arrays([pa.nulls(1, field.type) for field in schema], names=schema.names)])
+        _tried(lambda table: table.aggregate([], [expression]), schema)
     except Exception as error:  # DataFusion raises bare Exception
-        raise planning_mistake(what, error) from error
+        parts = [part for part in (aggregate.argument, aggregate.where) if part is not None]
+        used = frozenset[str]().union(*map(columns_of, parts))
+        raise planning_mistake(str(expression.canonical_name()), used, schema, error) from error
+
+
+def _tried(query: Callable[[DataFrame], DataFrame], schema: pa.Schema) -> ReusedPlan:
+    plan = ReusedPlan(schema, query, batch_rows=_RESULT_ROWS)
+    # Some types are refused only when there is a row.
+    plan.run([pa.RecordBatch.from_arrays([pa.nulls(1, field.type) for field in schema], names=schema.names)])
     return plan
 
 

@@ -111,11 +111,12 @@ def require_distinct(names: Iterable[str]) -> None:
         seen.add(name)
 
 
-def planning_mistake(what: str, error: Exception) -> WrongType:
-    """Return the error for what DataFusion said while it planned `what`."""
+def planning_mistake(what: str, used: Iterable[str], schema: pa.Schema, error: Exception) -> WrongType:
+    """Return the error for what DataFusion said while it planned `what`, which reads the columns `used`."""
+    types = ", ".join(f"{name} is {schema.field(name).type}" for name in sorted(used))
     return WrongType(
         f"{what} cannot be computed: {_cause(error)}",
-        hint="check the types of its columns (stream.schema shows them); .cast(...) changes one",
+        hint=f"{types}; .cast(...) changes a type" if types else "check its arguments",
         expression=what,
     )
 
@@ -126,7 +127,8 @@ def _schema_of(columns: Sequence[tuple[str, Expr]], schema: pa.Schema) -> pa.Sch
     try:
         return ReusedPlan(schema, lambda table: table.select(*aliased), batch_rows=_PLANNING_ROWS).schema
     except Exception as error:  # DataFusion raises bare Exception
-        raise planning_mistake(what, error) from error
+        used = frozenset[str]().union(*(columns_of(expression) for _, expression in columns))
+        raise planning_mistake(what, used, schema, error) from error
 
 
 def _without_views(expression: Expr, kind: pa.DataType) -> Expr:
@@ -152,4 +154,4 @@ def _cause(error: Exception) -> str:
     line = innermost.partition("\n")[0]
     for prefix in ("DataFusion error: ", "Error during planning: ", "Internal error: "):
         line = line.removeprefix(prefix)
-    return line
+    return line.partition(", errors: ")[0]

@@ -7,7 +7,7 @@ draws them, the engine turns them into tasks.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -63,7 +63,7 @@ class Node:
 class SourceNode(Node):
     """Rows enter. `on_bad_row` is ``"fail"``, ``"drop"`` or a sink for dead letters; `max_rate` is rows per second."""
 
-    source: Source
+    source: Source[Any]
     watermark: WatermarkStrategy | None = None
     max_rate: float | None = None
     on_bad_row: str | Sink = "fail"

@@ -59,6 +59,9 @@ class BoundedDelay(WatermarkStrategy):
         """Return the newest event time less the delay."""
         return newest - self.delay
 
+    def __str__(self) -> str:
+        return f"{self.delay / 1e6:g}s behind the newest row{_idle(self.idle_timeout)}"
+
 
 @dataclass(frozen=True)
 class ProcessingTime(WatermarkStrategy):
@@ -67,6 +70,9 @@ class ProcessingTime(WatermarkStrategy):
     def advance(self, current: int | None, oldest: int, newest: int, now: int) -> int:
         """Return the clock."""
         return now
+
+    def __str__(self) -> str:
+        return f"the clock{_idle(self.idle_timeout)}"
 
 
 def bounded_delay(delay: Duration, idle_timeout: Duration | None = None) -> WatermarkStrategy:
@@ -82,3 +88,7 @@ def monotonic(idle_timeout: Duration | None = None) -> WatermarkStrategy:
 def processing_time() -> WatermarkStrategy:
     """Return the strategy that follows the machine's clock."""
     return ProcessingTime()
+
+
+def _idle(timeout: float | None) -> str:
+    return "" if timeout is None else f", idle after {timeout:g}s"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from krishiv_stream._durations import microseconds
-from krishiv_guarantees import PlanError
+from krishiv_stream._errors import InvalidWindow
 
 if TYPE_CHECKING:
     from krishiv_stream._durations import Duration
@@ -17,7 +17,7 @@ __all__ = ["Window", "hop", "tumble"]
 
 @dataclass(frozen=True)
 class Window:
-    """A window of fixed `size` that begins every `every` microseconds, shifted by `offset`; ``every == size``: tumble."""
+    """Windows of `size`, one beginning each `every` microseconds, shifted by `offset`; ``every == size``: tumble."""
 
     size: int
     every: int
@@ -50,12 +50,12 @@ def hop(size: Duration, every: Duration, offset: Duration = 0) -> Window:
 
     Raises
     ------
-    PlanError
+    InvalidWindow
         If `every` is longer than `size`: rows between windows would be in none.
     """
     length, step = _positive("size", size), _positive("every", every)
     if step > length:
-        raise PlanError(
+        raise InvalidWindow(
             f"hop(size={size!r}, every={every!r}) leaves gaps between windows",
             hint="make `every` at most `size`, or filter the rows first",
         )
@@ -65,5 +65,5 @@ def hop(size: Duration, every: Duration, offset: Duration = 0) -> Window:
 def _positive(what: str, value: Duration) -> int:
     length = microseconds(value)
     if length <= 0:
-        raise PlanError(f"window {what} is {value!r}", hint=f'a {what} is a duration above zero, such as "10s"')
+        raise InvalidWindow(f"window {what} is {value!r}", hint=f'a {what} is a duration above zero, such as "10s"')
     return length
