@@ -23,10 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     debug = _DEBUG in tokens
-    return _run([token for token in tokens if token != _DEBUG], debug=debug)
+    return _dispatch([token for token in tokens if token != _DEBUG], debug=debug)
 
 
-def _run(tokens: list[str], *, debug: bool) -> int:
+def _dispatch(tokens: list[str], *, debug: bool) -> int:
     from cyclopts import CycloptsError, CycloptsPanel
 
     from krishiv_guarantees import KrishivError

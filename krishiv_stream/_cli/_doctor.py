@@ -81,8 +81,8 @@ def _checked(check: str, look: Callable[[], tuple[Verdict, str]]) -> Finding:
         return Finding(check, *look())
     except KrishivError as error:
         return Finding(check, Verdict.FAIL, f"[{error.code}] {error.message}. {error.hint}")
-    except OSError as error:
-        return Finding(check, Verdict.FAIL, str(error))
+    except Exception as error:  # whatever is wrong with this installation is what was asked for
+        return Finding(check, Verdict.FAIL, f"{type(error).__name__}: {error}")
 
 
 def _versions() -> Iterator[Finding]:
