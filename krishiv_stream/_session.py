@@ -157,8 +157,16 @@ class Session:
         """Start with listeners that hear of every checkpoint: what the command line shows progress with."""
         return self._accept(plan, listeners, options)
 
+    def start_in(self, store: CheckpointStore, plan: Pipeline, **options: Unpack[RunOptions]) -> JobHandle:
+        """Start with the checkpoints in `store`: what tests of pipelines crash and restart with."""
+        return self._accept(plan, (), options, store)
+
     def _accept(
-        self, plan: Pipeline, listeners: tuple[Callable[[CheckpointEvent], None], ...], options: RunOptions
+        self,
+        plan: Pipeline,
+        listeners: tuple[Callable[[CheckpointEvent], None], ...],
+        options: RunOptions,
+        store: CheckpointStore | None = None,
     ) -> JobHandle:
         from krishiv_stream._runtime.embedded import EmbeddedJob
 
@@ -167,7 +175,7 @@ class Session:
         if required is not None:
             require_level(submission.report, Guarantee.parse(required))
         _log.info("job %s: %s", submission.job, submission.report.summary)
-        job = EmbeddedJob(submission)
+        job = EmbeddedJob(submission, store)
         job.start()
         handle = JobHandle(job)
         self._handles.append(handle)

@@ -37,7 +37,7 @@ from krishiv_checkpoint._errors import (
     StoreUnwritable,
     TooManyFailedCheckpoints,
 )
-from krishiv_checkpoint._failpoints import FAILPOINTS, FailpointError, failpoint
+from krishiv_checkpoint._failpoints import FAILPOINTS, FailpointError, arm, disarm, failpoint
 from krishiv_checkpoint._identity import MappedState, map_state, new_lineage, new_writer
 from krishiv_checkpoint._inspection import CheckpointInfo, Problem, list_checkpoints, show_checkpoint, verify
 from krishiv_checkpoint._job_lock import JobLock
@@ -140,11 +140,13 @@ __all__ = [
     "StoreUnwritable",
     "Takeover",
     "TooManyFailedCheckpoints",
+    "arm",
     "begin_attempt",
     "check_name",
     "commit_path_texts",
     "create_savepoint",
     "delete_savepoint",
+    "disarm",
     "failpoint",
     "is_name",
     "list_checkpoints",

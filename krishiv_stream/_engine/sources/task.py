@@ -273,6 +273,7 @@ class SourceTask(TaskThread):
 
     def _emit_barrier(self, barrier: Barrier) -> None:
         self._flush()
+        self._tell_time()
         failpoint("barrier.before_emit")
         collector = self.collector(barrier.epoch)
         inline: dict[str, Any] = {
