@@ -92,12 +92,19 @@ def _look_first_in(folder: Path) -> None:
         sys.path.insert(0, str(folder))
 
 
+def _looked_in() -> list[str]:
+    return [folder for folder in sys.path[:1] if folder]
+
+
 def _not_found(target: str, message: str) -> PipelineNotFound:
     return PipelineNotFound(message, hint=_HOW, target=target)
 
 
 def _broken(target: str, error: Exception) -> PipelineNotFound:
-    line = traceback.extract_tb(error.__traceback__)[-1]
+    frames = traceback.extract_tb(error.__traceback__)
+    # The innermost line of the user's own, which may be above many of a library's.
+    own = [frame for frame in frames if any(Path(frame.filename).is_relative_to(folder) for folder in _looked_in())]
+    line = (own or frames)[-1]
     return PipelineNotFound(
         f"importing {target!r} failed: {type(error).__name__}: {error}",
         hint=f"raised at {line.filename}:{line.lineno}; --debug shows the whole traceback",

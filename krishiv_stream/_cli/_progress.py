@@ -10,6 +10,7 @@ from collections import deque
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
+from krishiv_checkpoint import EpochPhase
 from krishiv_stream._cli._output import console, plain
 
 if TYPE_CHECKING:
@@ -87,21 +88,36 @@ class JsonLines:
         logging.getLogger("krishiv_stream").removeHandler(self._handler)
 
     def tick(self, status: JobStatus) -> None:
-        """Nothing: a line is written per checkpoint."""
+        """Take note of the rows only: a line is written per checkpoint."""
+        self._rate.of(status.rows_in)
 
     def checkpoint(self, event: CheckpointEvent, status: JobStatus) -> None:
-        """Write a line for a checkpoint."""
-        rate = round(self._rate.of(status.rows_in))
-        self._write("checkpoint", plain(event) | {"rows_per_second": rate}, status)
+        """Write a line once a checkpoint is complete, or has failed; what is committed stands in the next one."""
+        if event.phase in (EpochPhase.COMPLETED, EpochPhase.FAILED):
+            about = plain(event) | {"committed": status.epoch_committed}
+            self._write("checkpoint", status, about | {"rows_per_second": round(self._rate.of(status.rows_in))})
 
     def end(self, result: JobResult) -> None:
         """Write the last line."""
-        about = {"seconds": round(result.seconds, 3), "guarantee": result.guarantee.level.label}
-        self._write("end", about, result.status)
+        status = result.status
+        about = {"state": result.state.value, "seconds": round(result.seconds, 3), "committed": status.epoch_committed}
+        self._write("end", status, about | {"failed_checkpoints": status.failed_checkpoints})
 
-    def _write(self, event: str, about: dict[str, Any], status: JobStatus) -> None:
-        shown = plain(status) | {"watermark": instant(status.watermark)}
-        print(json.dumps({"event": event, "time": datetime.now(UTC).isoformat(), **shown, **about}), flush=True)
+    def _write(self, event: str, status: JobStatus, about: dict[str, Any]) -> None:
+        line = {
+            "event": event,
+            "time": datetime.now(UTC).isoformat(),
+            "job": status.job,
+            **about,
+            "rows_in": status.rows_in,
+            "rows_out": status.rows_out,
+            "late_rows": status.late_rows,
+            "dropped_rows": status.dropped_rows,
+            "watermark": instant(status.watermark),
+            "restarts": status.restarts,
+            "guarantee": status.guarantee,
+        }
+        print(json.dumps(line), flush=True)
 
 
 class LiveTable:
