@@ -1,0 +1,184 @@
+"""Child processes that run a job: started, watched, stopped, resumed and killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+
+from krishiv_conformance._errors import CaseFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import TracebackType
+
+    from krishiv_conformance._job import JobSpec
+
+__all__ = ["Child", "Ended"]
+
+PATIENCE = 60.0
+"""Seconds that anything a child does may take."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a child ended.
+
+    Parameters
+    ----------
+    code : int
+        Exit status; negative: the signal that ended it.
+    events : tuple of dict
+        What it printed.
+    errors : str
+        The end of its standard error.
+    """
+
+    code: int
+    events: tuple[dict[str, Any], ...]
+    errors: str
+
+    @property
+    def killed(self) -> bool:
+        """Whether SIGKILL ended it."""
+        return self.code == -signal.SIGKILL
+
+    @property
+    def finished(self) -> bool:
+        """Whether its job ran to the end."""
+        return self.code == 0 and self.last.get("state") == "finished"
+
+    @property
+    def last(self) -> dict[str, Any]:
+        """The last event; empty if there was none."""
+        return self.events[-1] if self.events else {}
+
+    def __str__(self) -> str:
+        if self.last.get("event") == "failed":
+            return f"the job failed: {self.last['code']} {self.last['message']}"
+        return f"the job's process ended with status {self.code}, last said {self.last or 'nothing'}: {self.errors}"
+
+
+class Child:
+    """One process. As a context manager it is killed on leaving, if it still lives.
+
+    Parameters
+    ----------
+    spec : JobSpec
+    failpoints : str
+        As in ``KRISHIV_FAILPOINTS``.
+    log : Path
+        File for its standard error.
+    """
+
+    def __init__(self, spec: JobSpec, failpoints: str, log: Path) -> None:
+        self._log = log
+        self._events: list[dict[str, Any]] = []
+        self._changed = threading.Condition()
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("KRISHIV_")}
+        environment |= {"KRISHIV_FAILPOINTS": failpoints, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        with log.open("wb") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "krishiv_conformance._child", msgspec.json.encode(spec).decode()],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        self._reader = threading.Thread(target=self._read, name=f"child-{self._process.pid}", daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def wait(self) -> Ended:
+        """Wait for its end."""
+        try:
+            code = self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            self._process.wait()
+            raise CaseFailed(f"a job's process hung for {PATIENCE:g} s; it last said {self._events[-1:]}") from None
+        self._reader.join()
+        return Ended(code, tuple(self._events), self._log.read_text(errors="replace")[-2000:].strip())
+
+    def wait_until(self, fits: Callable[[dict[str, Any]], bool]) -> bool:
+        """Wait for an event that `fits`; False if the process ended without one."""
+        with self._changed:
+            done = self._changed.wait_for(lambda: any(map(fits, self._events)) or not self._reader.is_alive(), PATIENCE)
+            if not done:
+                raise CaseFailed(
+                    f"a job's process made no progress for {PATIENCE:g} s; it last said {self._events[-1:]}"
+                )
+            return any(map(fits, self._events))
+
+    def wait_started(self) -> bool:
+        """Wait until its job runs; False if the process ended before."""
+        return self.wait_until(lambda event: event["event"] == "started")
+
+    def wait_committed(self, epochs: int) -> bool:
+        """Wait until it committed epochs beyond the `epochs`-th id; False if it ended before."""
+        return self.wait_until(lambda event: event["event"] == "epoch" and event["committed"] > epochs)
+
+    def wait_stopped(self) -> bool:
+        """Wait until a failpoint stopped it; False if the process ended instead."""
+        found = os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        return found is not None and found.si_code == os.CLD_STOPPED
+
+    def wait_seconds(self, seconds: float) -> None:
+        """Give it `seconds`, or until it ends."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+
+    def resume(self) -> None:
+        """Let a stopped process go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def terminate(self) -> None:
+        """Ask it to stop with a final checkpoint."""
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """End it with SIGKILL, if it still lives."""
+        self._process.kill()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._reader.join()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def _read(self) -> None:
+        for line in self._process.stdout or ():
+            with self._changed:
+                self._events.append(_event(line))
+                self._changed.notify_all()
+        with self._changed:
+            self._changed.notify_all()
+
+
+def _event(line: str) -> dict[str, Any]:
+    """Return what a line of the child says; a connector may print too."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        event = None
+    return event if isinstance(event, dict) and "event" in event else {"event": "printed", "line": line}

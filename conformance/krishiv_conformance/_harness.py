@@ -1,0 +1,114 @@
+"""What an author gives the suite: how to make the connector, and how to fill or read the other side without it."""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from krishiv_checkpoint import CheckpointStore
+    from krishiv_connectors import Source, TwoPhaseSink
+    from krishiv_stream._session_options import SessionOptions
+
+__all__ = ["Harness", "SinkHarness", "SourceHarness", "StoreHarness", "harness_at", "place_of"]
+
+
+class Harness(ABC):
+    """What the three kinds share. Made without arguments, in the suite's process and in every child.
+
+    Every method gets `workdir`, a directory of this case alone; whatever must be remembered from one process to the
+    next is kept there. For a system that is a server, make names of topics, tables and so on from ``workdir.name``,
+    which no two cases share.
+    """
+
+    connector: ClassVar[type]
+    """The class under test: exactly the type of what `make` returns."""
+
+    def set_up(self, workdir: Path) -> None:  # noqa: B027  an optional hook
+        """Make what has to exist before a job starts: a table, a topic. Called once per case."""
+
+    def tear_down(self, workdir: Path) -> None:  # noqa: B027  an optional hook
+        """Remove what `set_up` made outside of `workdir`. Called once per case, also after a failure."""
+
+
+class SinkHarness(Harness):
+    """How the suite handles a two-phase sink."""
+
+    @abstractmethod
+    def make(self, workdir: Path) -> TwoPhaseSink:
+        """Return the sink, configured as it is to be certified. Every call: the same target, a fresh object."""
+
+    @abstractmethod
+    def read(self, workdir: Path, schema: pa.Schema) -> pa.Table:
+        """Return every row that readers of the target see now, in any order.
+
+        Read with a reader that shares no code with the sink: it is the witness. No target yet means no rows.
+
+        Parameters
+        ----------
+        schema : pa.Schema
+            What was written. The table returned has these columns in this order, cast to these types.
+        """
+
+
+class SourceHarness(Harness):
+    """How the suite handles a source."""
+
+    @abstractmethod
+    def make(self, workdir: Path) -> Source[Any]:
+        """Return the source, bounded, over everything that `fill` has put there."""
+
+    @abstractmethod
+    def fill(self, workdir: Path, part: int, rows: pa.Table) -> None:
+        """Put `rows` where the source finds them, without using the source's code.
+
+        Parameters
+        ----------
+        part : int
+            0, 1, 2 ...: each call brings a new one, to be a split of its own where the source has splits (a file, a
+            partition).
+        rows : pa.Table, n rows x `SCHEMA`
+        """
+
+    def follow(self, workdir: Path) -> Source[Any] | None:
+        """Return a source over the same rows that waits for more, or None if there is none of this class."""
+        return None
+
+    def own_rows(self, workdir: Path) -> pa.Table | None:
+        """Return the rows of a source that makes its own (a generator); then `fill` is never called.
+
+        Two children, each killed somewhere, are compared with these; make them in one go.
+        """
+        return None
+
+
+class StoreHarness(Harness):
+    """How the suite handles a checkpoint store."""
+
+    @abstractmethod
+    def make(self, workdir: Path, job: str) -> CheckpointStore:
+        """Return the store in which a session with `settings` keeps the checkpoints of `job`: a fresh object."""
+
+    @abstractmethod
+    def settings(self, workdir: Path) -> SessionOptions:
+        """Return the session's settings that keep checkpoints in such a store."""
+
+
+def place_of(harness: Harness) -> str:
+    """Return ``"module:Class"`` of a harness, by which a child finds it."""
+    kind = type(harness)
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def harness_at(place: str) -> Any:
+    """Return a new harness of the class at ``"module:Class"``."""
+    module, _, name = place.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found()

@@ -1,0 +1,6 @@
+"""Harnesses of the connectors and stores that come with krishiv-stream."""
+
+from krishiv_conformance._shipped._sinks import JsonSinkHarness, ParquetSinkHarness, SqliteSinkHarness
+from krishiv_conformance._shipped._stores import FilesystemStoreHarness
+
+__all__ = ["FilesystemStoreHarness", "JsonSinkHarness", "ParquetSinkHarness", "SqliteSinkHarness"]

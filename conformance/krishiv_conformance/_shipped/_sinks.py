@@ -1,0 +1,97 @@
+"""Harnesses of the sinks that come with krishiv-stream. Readers are polars and sqlite3, which the sinks do not use."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from krishiv_conformance._harness import SinkHarness
+from krishiv_connectors import JsonSink, ParquetSink, SqliteSink
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pyarrow as pa
+
+__all__ = ["JsonSinkHarness", "ParquetSinkHarness", "SqliteSinkHarness"]
+
+_OUTPUT = "output"
+_DATABASE = "output.sqlite"
+_TABLE = "rows"
+
+
+class ParquetSinkHarness(SinkHarness):
+    """Parquet files, read by polars, hidden folders included."""
+
+    connector = ParquetSink
+
+    def make(self, workdir: Path) -> ParquetSink:
+        """Return the sink."""
+        return ParquetSink(workdir / _OUTPUT)
+
+    def read(self, workdir: Path, schema: pa.Schema) -> pa.Table:
+        """Read every file below the output."""
+        frames = [pl.read_parquet(path) for path in sorted((workdir / _OUTPUT).rglob("*.parquet"))]
+        return _as_table(frames, schema)
+
+
+class JsonSinkHarness(SinkHarness):
+    """NDJSON files, read by polars."""
+
+    connector = JsonSink
+
+    def make(self, workdir: Path) -> JsonSink:
+        """Return the sink."""
+        return JsonSink(workdir / _OUTPUT)
+
+    def read(self, workdir: Path, schema: pa.Schema) -> pa.Table:
+        """Read every file below the output."""
+        kinds = pl.DataFrame(schema.empty_table()).schema
+        stored = {name: pl.String() if isinstance(kind, pl.Datetime) else kind for name, kind in kinds.items()}
+        frames = [
+            pl.read_ndjson(path, schema=stored)
+            for path in sorted((workdir / _OUTPUT).rglob("*.ndjson"))
+            if path.stat().st_size
+        ]
+        return _as_table(frames, schema)
+
+
+class SqliteSinkHarness(SinkHarness):
+    """A table of a SQLite database, read by sqlite3."""
+
+    connector = SqliteSink
+
+    def make(self, workdir: Path) -> SqliteSink:
+        """Return the sink."""
+        return SqliteSink(workdir / _DATABASE, _TABLE)
+
+    def read(self, workdir: Path, schema: pa.Schema) -> pa.Table:
+        """Read the whole table, if it is there."""
+        path = workdir / _DATABASE
+        rows: list[Any] = []
+        if path.exists():
+            with closing(sqlite3.connect(path, timeout=30)) as connection:
+                if connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (_TABLE,)).fetchone():
+                    columns = ", ".join(f'"{name}"' for name in schema.names)
+                    rows = connection.execute(f"SELECT {columns} FROM {_TABLE}").fetchall()
+        return _as_table([pl.DataFrame(rows, schema=schema.names, orient="row")] if rows else [], schema)
+
+
+def _as_table(frames: list[pl.DataFrame], schema: pa.Schema) -> pa.Table:
+    """Return `frames` below each other as a table x `schema`; times that were stored as text are read back."""
+    if not frames:
+        return schema.empty_table()
+    kinds = pl.DataFrame(schema.empty_table()).schema
+    frame = pl.concat([frame.select(_column(frame, name, kind) for name, kind in kinds.items()) for frame in frames])
+    return frame.to_arrow().cast(schema)
+
+
+def _column(frame: pl.DataFrame, name: str, kind: pl.DataType) -> pl.Expr:
+    column = pl.col(name)
+    if isinstance(kind, pl.Datetime) and frame.schema[name] == pl.String:
+        zoned = column.str.to_datetime(time_unit=kind.time_unit, time_zone="UTC")
+        return zoned if kind.time_zone else zoned.dt.replace_time_zone(None)
+    return column.cast(kind)

@@ -1,0 +1,191 @@
+"""A job of a case: the rows it reads, the processes that ran it, and what must be true of its output."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Unpack
+
+import msgspec
+
+from krishiv_conformance._case import NotReached, expect
+from krishiv_conformance._children import Child
+from krishiv_conformance._errors import CaseFailed
+from krishiv_conformance._harness import place_of
+from krishiv_conformance._job import JOB, SINK, SOURCE, STORE, JobSpec
+from krishiv_conformance._reference import ReferenceHarness, set_pace, split_id
+from krishiv_conformance._rows import expect_part, expect_rows, make_rows, rows_of
+from krishiv_conformance._witness import covered_rows, log_of
+from krishiv_connectors import SinkContext
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import TypedDict
+
+    from krishiv_checkpoint import CheckpointStore
+    from krishiv_conformance._case import Ground
+    from krishiv_conformance._children import Ended
+    from krishiv_conformance._rows import Row
+    from krishiv_connectors import TwoPhaseSink
+
+    class StartOptions(TypedDict, total=False):
+        """What may differ from start to start; see `JobSpec`."""
+
+        parallelism: int
+        max_rate: float | None
+        take_over: bool
+        savepoint: str
+        follow: bool
+        keep_checkpoints: int
+
+
+__all__ = ["Trial"]
+
+PARTS = 4
+"""Splits of a source: more than slots, and a number that two slots share evenly."""
+
+
+class Trial:
+    """One job on a case's ground. Making it lays down the input.
+
+    Parameters
+    ----------
+    ground : Ground
+    rows : int
+        Rows of the input, over all parts.
+    steps : sequence of int
+        How many rows a reference source releases per epoch and part, in turns.
+    """
+
+    def __init__(self, ground: Ground, *, rows: int = 800, steps: Sequence[int] = (20,)) -> None:
+        self._ground = ground
+        self._starts = 0
+        self._folder = ground.workdir / SOURCE
+        self._parts: dict[str, int] = {}
+        self.expected: list[Row] = []
+        set_pace(self._folder, steps)
+        own = ground.source.own_rows(self._folder)
+        if own is not None:
+            self.expected, self.schema = rows_of(own), own.schema
+            return
+        for _ in range(PARTS):
+            self.schema = self.add_part(rows // PARTS)
+
+    def add_part(self, rows: int) -> Any:
+        """Put one more part of the input down; returns its schema."""
+        table = make_rows(self._ground.seed, rows, first=len(self.expected))
+        part = len(self._parts)
+        self._ground.source.fill(self._folder, part, table)
+        self._parts[split_id(part)] = rows
+        self.expected += rows_of(table)
+        return table.schema
+
+    # ---------------------------------------------------------------- processes
+
+    def start(self, failpoints: str = "", **options: Unpack[StartOptions]) -> Child:
+        """Start one process."""
+        ground = self._ground
+        self._starts += 1
+        spec = JobSpec(
+            source=place_of(ground.source),
+            sink=place_of(ground.sink),
+            store=place_of(ground.store),
+            workdir=str(ground.workdir),
+        )
+        return Child(msgspec.structs.replace(spec, **options), failpoints, ground.workdir / f"start-{self._starts}.log")
+
+    def die_at(self, failpoint: str, at: int = 1, **options: Unpack[StartOptions]) -> None:
+        """Run one process that is killed at the `at`-th pass of `failpoint`.
+
+        Raises
+        ------
+        NotReached
+            If its job finished without having come there.
+        CaseFailed
+            If it ended in another way, or the output is wrong already.
+        """
+        with self.start(f"{failpoint}=kill@{at}", **options) as child:
+            ended = child.wait()
+        if ended.finished:
+            raise NotReached(f"the job finished without passing {failpoint} {at} times")
+        self._count_kill(ended)
+
+    def die_after(self, seconds: float, **options: Unpack[StartOptions]) -> bool:
+        """Run one process that is killed `seconds` after its job started; False if it had finished by then."""
+        with self.start(**options) as child:
+            if child.wait_started():
+                child.wait_seconds(seconds)
+                child.kill()
+            ended = child.wait()
+        if ended.finished:
+            return False
+        self._count_kill(ended)
+        return True
+
+    def finish(self, **options: Unpack[StartOptions]) -> None:
+        """Run until the job has finished, and check its output."""
+        with self.start(**options) as child:
+            self.expect_finished(child.wait())
+        self.check()
+        self.check_nothing_left()
+
+    def expect_finished(self, ended: Ended) -> None:
+        """Raise `CaseFailed` unless a process finished the job."""
+        expect(ended.finished, f"the job was to finish, but {ended}")
+
+    def _count_kill(self, ended: Ended) -> None:
+        if not ended.killed:
+            raise CaseFailed(f"the process was to be killed, but {ended}")
+        self._ground.kills += 1
+        self.check_part()
+
+    # ---------------------------------------------------------------- output
+
+    def output(self) -> list[Row]:
+        """Return what readers of the sink see now."""
+        return rows_of(self._ground.sink.read(self._ground.workdir / SINK, self.schema))
+
+    def check(self) -> None:
+        """Check the output of a finished job: exactly the rows that went in."""
+        expect_rows(self.expected, self.output(), "after the job finished")
+
+    def check_part(self) -> None:
+        """Check the output of a job that died: no row twice, none that nobody sent, none of an unpublished epoch."""
+        rows = self.output()
+        expect_part(self.expected, rows, "after the process was killed")
+        if isinstance(self._ground.source, ReferenceHarness):
+            covered = covered_rows(log_of(self._store()), self._parts)
+            expect(
+                len(rows) <= max(covered),
+                f"{len(rows)} rows are visible, but the newest manifest covers {max(covered)}: "
+                "something was published before the commit point",
+            )
+            if self._sink().capabilities().atomic_epochs:
+                expect(
+                    len(rows) in covered, f"{len(rows)} rows are visible: part of an epoch, and no whole number of them"
+                )
+
+    def check_nothing_left(self) -> None:
+        """Check that a job which finished by itself left nothing prepared behind."""
+        view = log_of(self._store())
+        committer = self._sink()
+        committer.open(
+            SinkContext(
+                job=JOB,
+                lineage=view.lineage,
+                sink_id=SINK,
+                slot=None,
+                token=view.token + 1,
+                schema=self.schema,
+                store=self._store(),
+            )
+        )
+        try:
+            left = committer.list_prepared(view.lineage)
+        finally:
+            committer.close()
+        expect(not left, f"the job finished, and yet it left prepared epochs behind: {left}")
+
+    def _sink(self) -> TwoPhaseSink:
+        return self._ground.sink.make(self._ground.workdir / SINK)
+
+    def _store(self) -> CheckpointStore:
+        return self._ground.store.make(self._ground.workdir / STORE, JOB)
