@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from krishiv_stream._plan.nodes import Node
     from krishiv_stream._settings import Settings
 
-__all__ = ["guarantee_of"]
+__all__ = ["guarantee_of", "installed_certificates", "part_identity"]
 
 CERTIFICATES = "krishiv_stream.certificates"
 """Entry-point group: each entry is a callable that returns certificate texts by name."""
@@ -82,7 +82,7 @@ def _source_part(name: str, node: SourceNode) -> SourcePart:
         name=name,
         capabilities=node.source.capabilities(),
         options=node.source.guarantee_config(),
-        **_identity(type(node.source)),
+        **part_identity(type(node.source)),
     )
 
 
@@ -93,16 +93,16 @@ def _sink_part(name: str, node: SinkNode, *, duplicate_overlap: bool) -> SinkPar
         options=node.sink.guarantee_config(),
         diagnostic=node.diagnostic or node.sink.diagnostic,
         duplicate_overlap=duplicate_overlap,
-        **_identity(type(node.sink)),
+        **part_identity(type(node.sink)),
     )
 
 
 def _store_part(store: CheckpointStore) -> StorePart:
     kind = type(store)
-    return StorePart(name=kind.__name__, capabilities=store.capabilities(), **_identity(kind))
+    return StorePart(name=kind.__name__, capabilities=store.capabilities(), **part_identity(kind))
 
 
-def _identity(kind: type) -> dict[str, Any]:
+def part_identity(kind: type) -> dict[str, Any]:
     """Return class name, version and module texts of `kind`, as the certificates are bound to them."""
     return {
         "class_name": f"{kind.__module__}:{kind.__qualname__}",
