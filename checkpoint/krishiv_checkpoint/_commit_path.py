@@ -7,6 +7,7 @@ from importlib.util import find_spec
 __all__ = ["COMMIT_PATH", "commit_path_texts"]
 
 COMMIT_PATH: tuple[str, ...] = (
+    "krishiv_checkpoint._answers",
     "krishiv_checkpoint._attempt",
     "krishiv_checkpoint._commits",
     "krishiv_checkpoint._coordinator",
@@ -16,10 +17,12 @@ COMMIT_PATH: tuple[str, ...] = (
     "krishiv_checkpoint._events",
     "krishiv_checkpoint._identity",
     "krishiv_checkpoint._instructions",
+    "krishiv_checkpoint._job_lock",
     "krishiv_checkpoint._job_log",
     "krishiv_checkpoint._keys",
     "krishiv_checkpoint._log_record",
     "krishiv_checkpoint._log_view",
+    "krishiv_checkpoint._progress",
     "krishiv_checkpoint._records",
     "krishiv_checkpoint._recovery",
     "krishiv_checkpoint._recovery_rules",
@@ -36,8 +39,8 @@ COMMIT_PATH: tuple[str, ...] = (
 )
 """What epochs hold, what is published, committed, aborted, retired and restored.
 
-Not listed: `_errors` and `_failpoints` (what is said, and where tests interfere), `_seams` (types only), and the
-stores, each of which is a part of its own in a certificate.
+Not listed: `_errors` and `_failpoints` (what is said, and where tests interfere), `_seams` (types only), `_inspection`
+(it only looks), and the stores, each of which is a part of its own in a certificate.
 """
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import krishiv_checkpoint
 from krishiv_checkpoint import COMMIT_PATH, commit_path_texts
 
-NOT_ON_IT = {"__init__", "_commit_path", "_errors", "_failpoints", "_seams"}
-"""Lists, messages, test hooks and types: they decide nothing."""
+NOT_ON_IT = {"__init__", "_commit_path", "_errors", "_failpoints", "_inspection", "_seams"}
+"""Lists, messages, test hooks, views and types: they decide nothing."""
 
 FOLDER = Path(krishiv_checkpoint.__path__[0])
 
