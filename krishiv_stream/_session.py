@@ -22,7 +22,7 @@ from krishiv_stream._job import JobHandle
 from krishiv_stream._sql import BatchSql
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
     from types import FrameType, TracebackType
 
     import pyarrow as pa
@@ -191,10 +191,6 @@ class Session:
             node.sink.check(node.schema)
         name = _job_name(plan, options.get("job"))
         on_sink_ahead = options.get("on_sink_ahead", "refuse")
-        if on_sink_ahead not in ("refuse", "duplicate", "rewind"):
-            raise ConfigurationError(
-                f"on_sink_ahead={on_sink_ahead!r} is unknown", hint='one of "refuse", "duplicate", "rewind"'
-            )
         return Submission(
             job=name,
             nodes=plan.nodes,
@@ -298,7 +294,7 @@ def _ask_mode(coordinator: str) -> Any:
 
 
 @contextlib.contextmanager
-def _stopping_on_signals(handle: JobHandle) -> Iterator[None]:
+def _stopping_on_signals(handle: JobHandle) -> Generator[None]:
     """While inside, Ctrl-C and SIGTERM stop the job; a second one has its usual effect."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -309,8 +305,8 @@ def _stopping_on_signals(handle: JobHandle) -> Iterator[None]:
         signal.signal(number, previous[number])
         threading.Thread(target=handle.request_stop, name="ks-stop").start()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        previous[number] = signal.signal(number, stop)
+    for each in (signal.SIGINT, signal.SIGTERM):
+        previous[each] = signal.signal(each, stop)
     try:
         yield
     finally:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from krishiv_checkpoint import OnSinkAhead
     from krishiv_stream._durations import Duration
 
 __all__ = ["RunOptions", "SessionOptions"]
@@ -66,7 +67,7 @@ class RunOptions(TypedDict, total=False):
     job: str | None
     require: str | None
     restore: str
-    on_sink_ahead: str
+    on_sink_ahead: OnSinkAhead
     take_over: bool
     state_map: dict[str, str]
     drop_state: list[str]

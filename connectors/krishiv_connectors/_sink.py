@@ -138,7 +138,7 @@ class TwoPhaseSink(Sink):
     (or `rewind`), then `commit` per epoch, oldest first, then `close`.
     """
 
-    commit_scope: ClassVar[CommitScope] = CommitScope.SLOT
+    commit_scope: CommitScope = CommitScope.SLOT
     """SLOT: `commit` gets one slot's committables of an epoch. EPOCH: those of all slots, in one call."""
 
     @abstractmethod

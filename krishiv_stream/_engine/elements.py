@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
 
@@ -41,7 +41,7 @@ class End:
     """No more rows; barriers still pass."""
 
 
-Element = pa.RecordBatch | Watermark | Idle | Barrier | End
+Element: TypeAlias = pa.RecordBatch | Watermark | Idle | Barrier | End
 
 
 def size_of(element: Element) -> int:

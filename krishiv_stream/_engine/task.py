@@ -143,6 +143,8 @@ class Task(TaskThread):
                 self._align(channel, element)
             case End():
                 self._end(channel)
+            case _:
+                raise TypeError(f"{type(element).__name__} is no signal")
 
     def _advance(self, risen: int | None) -> None:
         if risen is not None:

@@ -31,7 +31,7 @@ from krishiv_stream._plan.nodes import SinkNode, SourceNode
 from krishiv_stream._settings import StateBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Mapping
 
     from krishiv_checkpoint import Attempt, CheckpointStore, Committer
     from krishiv_stream._runtime.submission import Submission
@@ -295,7 +295,7 @@ def _open_store(submission: Submission) -> CheckpointStore:
 
 
 @contextlib.contextmanager
-def _locked(submission: Submission) -> Iterator[None]:
+def _locked(submission: Submission) -> Generator[None]:
     if submission.directory is None:
         yield
         return

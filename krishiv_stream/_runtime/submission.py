@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from krishiv_checkpoint import CheckpointEvent, Fingerprint
+    from krishiv_checkpoint import CheckpointEvent, Fingerprint, OnSinkAhead
     from krishiv_guarantees import GuaranteeReport
     from krishiv_stream._plan.nodes import Node, SinkNode
     from krishiv_stream._settings import Settings
@@ -44,7 +44,7 @@ class Submission:
     report: GuaranteeReport
     directory: Path | None
     restore: str = "latest"
-    on_sink_ahead: str = "refuse"
+    on_sink_ahead: OnSinkAhead = "refuse"
     take_over: bool = False
     state_map: Mapping[str, str] = field(default_factory=dict)
     drop_state: Sequence[str] = ()

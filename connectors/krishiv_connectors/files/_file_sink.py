@@ -49,7 +49,7 @@ class FileSink(TwoPhaseSink):
     directory, which goes away once a newer epoch is published.
     """
 
-    commit_scope: ClassVar[CommitScope] = CommitScope.EPOCH
+    commit_scope: CommitScope = CommitScope.EPOCH
     extension: ClassVar[str]
     """Of file names, with its dot."""
     piece_rows: int = 65_536

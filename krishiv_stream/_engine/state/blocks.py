@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
@@ -143,7 +143,7 @@ class RocksBlocks:
         self._bytes -= self._sizes[block]
 
 
-def _open(directory: Path) -> object:
+def _open(directory: Path) -> Any:  # rocksdict's stub knows Rdict only with pickled values
     from rocksdict import Options, Rdict, WriteOptions
 
     shutil.rmtree(directory, ignore_errors=True)
@@ -152,7 +152,8 @@ def _open(directory: Path) -> object:
     options.create_if_missing(True)
     database = Rdict(str(directory), options)
     write = WriteOptions()
-    write.disable_wal = True  # the checkpoint is the log: after a crash this directory is emptied
+    # The checkpoint is the log: after a crash this directory is emptied. (An attribute, whatever the stub says.)
+    setattr(write, "disable_wal", True)  # noqa: B010
     database.set_write_options(write)
     return database
 
@@ -165,7 +166,8 @@ def _encode(batch: pa.RecordBatch) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
-    return sink.getvalue().to_pybytes()
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
 
 
 def _decode(data: bytes) -> pa.RecordBatch:
