@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from datafusion import DataFrame
     from datafusion.expr import Expr
 
+    from krishiv_stream._expressions.kernels import Kernels
+
 __all__ = ["CompiledAggregation", "CompiledSteps", "compile_aggregation", "compile_steps"]
 
 SMALL_BATCH_ROWS = 65_536
@@ -81,12 +83,14 @@ class CompiledSteps:
         self.output_schema = _output_schema(steps, schema)
         self._location = ", ".join(dict.fromkeys(step.location for step in steps if step.location))
         self._selection = _selection(steps, schema)
+        self._kernels: Kernels | None = None
         if self._selection is not None:
             self.required_columns = tuple(name for name in schema.names if name in self._selection)
             return
         self._plan = ReusedPlan(schema, lambda table: _query(table, steps), batch_rows=_BATCH_ROWS)
         self._timeless = all(volatility_of(expression) is not Volatility.STABLE for expression in _expressions(steps))
-        self._kernels = kernels_for(self._plan.logical, schema)
+        if self._timeless:  # else the optimised plan holds the time of planning as a constant
+            self._kernels = kernels_for(self._plan.logical, schema)
         self.required_columns = _required(steps, schema)
 
     def apply(self, batch: pa.RecordBatch) -> list[pa.RecordBatch]:
@@ -105,6 +109,11 @@ class CompiledSteps:
             result = self._batch(self._kernels.run(batch))
             return [result] if result.num_rows else []
         return self.apply_plan(batch)
+
+    @property
+    def runs_kernels(self) -> bool:
+        """Whether small batches are left to Arrow kernels."""
+        return self._kernels is not None
 
     def apply_plan(self, batch: pa.RecordBatch) -> list[pa.RecordBatch]:
         """Do as `apply` does, by the DataFusion plan whatever the size of `batch`."""
