@@ -181,7 +181,7 @@ class JobHandle:
         return await asyncio.wrap_future(self._job.checkpoint())
 
     def savepoint(self, path: str) -> str:
-        """Take a savepoint called `path` (a name, or an absolute directory); returns where it is, once it is complete."""
+        """Take a savepoint called `path`, a name or an absolute directory; returns where it is once it is complete."""
         return block_on(self.savepoint_async(path))
 
     async def savepoint_async(self, path: str) -> str:

@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from krishiv_checkpoint import BarrierKind, OperatorSnapshot, failpoint
 from krishiv_connectors import SourceContext
-from krishiv_stream._engine.elements import Barrier
 from krishiv_stream._engine.errors import DifferentSourceSchema
 from krishiv_stream._engine.inbox import Cancelled
 from krishiv_stream._engine.operator import Operator
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from krishiv_connectors import Source
     from krishiv_stream._engine.control import Control
+    from krishiv_stream._engine.elements import Barrier
     from krishiv_stream._engine.metrics import OperatorMetrics, TaskMetrics
     from krishiv_stream._engine.snapshots import SnapshotWriter
     from krishiv_stream._engine.sources.assigner import SplitAssigner
