@@ -45,7 +45,11 @@ def _read_files(root: Path, suffix: str) -> Rows:
     if not any(root.rglob(f"*{suffix}")):
         return []
     pattern = str(root / "**" / f"*{suffix}")
-    frame = pl.read_parquet(pattern, hive_partitioning=True) if suffix == ".parquet" else pl.read_ndjson(sorted(root.rglob(f"*{suffix}")))
+    frame = (
+        pl.read_parquet(pattern, hive_partitioning=True)
+        if suffix == ".parquet"
+        else pl.read_ndjson(sorted(root.rglob(f"*{suffix}")))
+    )
     return sorted(frame.select("id", "name", "price").rows())
 
 
