@@ -41,6 +41,7 @@ class HashedFile(io.RawIOBase):
         super().__init__()
         self._file = path.open("xb", buffering=0)
         self._hash = hashlib.sha256()
+        self._abandoned = False
         self.size = 0
 
     def writable(self) -> bool:
@@ -50,6 +51,8 @@ class HashedFile(io.RawIOBase):
     def write(self, data: Buffer, /) -> int:
         """Append all of `data`, n bytes; returns n."""
         with memoryview(data).cast("B") as view:
+            if self._abandoned:
+                return view.nbytes
             rest = view
             while rest.nbytes:  # a disk that fills up takes a part first
                 rest = rest[self._file.write(rest) :]
@@ -64,6 +67,11 @@ class HashedFile(io.RawIOBase):
     def sha256(self) -> str:
         """Return the hex digest of everything written so far."""
         return self._hash.hexdigest()
+
+    def abandon(self) -> None:
+        """Close it, and take whatever its writer still has to say without keeping it."""
+        self.close()
+        self._abandoned = True
 
     def close(self) -> None:
         """Close it. Does not force it to the disk."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
@@ -125,8 +126,10 @@ class SlotWriter:
     def discard(self) -> None:
         """Let go of everything that was not sealed."""
         for part in self._parts.values():
-            if part.file is not None:
-                part.file.close()
+            if part.file is not None and part.format is not None:
+                part.file.abandon()
+                with suppress(OSError):  # of a format that failed before
+                    part.format.finish()
         self._parts = {}
         shutil.rmtree(self._directory, ignore_errors=True)
 
