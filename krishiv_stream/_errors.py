@@ -89,7 +89,7 @@ class InvalidPlacement(ConfigurationError):
 class CoordinatorUnfit(ConfigurationError):
     """A coordinator URL is missing, not wanted, or of the wrong kind. `fields`: mode, placement."""
 
-    code = "KS-COORDINATOR"
+    code = "KS-COORDINATOR-UNFIT"
 
 
 class ModeMismatch(ConfigurationError):
@@ -137,7 +137,7 @@ class PipelineMistake(PlanError):
         Where in the user's code, ``"pipeline.py:12"``; None: the line that is running now.
     """
 
-    code = "KS-PLAN"
+    code = "KS-PIPELINE"
 
     def __init__(self, message: str, *, hint: str = "", location: str | None = None, **fields: Any) -> None:
         super().__init__(message, hint=hint, **fields)
