@@ -137,7 +137,7 @@ class PipelineMistake(PlanError):
         Where in the user's code, ``"pipeline.py:12"``; None: the line that is running now.
     """
 
-    code = "KS-PIPELINE"
+    code = "KS-PLAN-MISTAKE"
 
     def __init__(self, message: str, *, hint: str = "", location: str | None = None, **fields: Any) -> None:
         super().__init__(message, hint=hint, **fields)

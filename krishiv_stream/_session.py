@@ -223,13 +223,8 @@ class Session:
 
     def _directory(self, job: str) -> Path | None:
         """Return where a job keeps its checkpoints; None: in memory."""
-        settings = self.settings
-        if settings.checkpoints is not None:
-            scheme, separator, place = settings.checkpoints.partition("://")
-            if separator and scheme == "memory":
-                return None
-            return Path(place if separator else settings.checkpoints) / "jobs" / job
-        return None if settings.data_dir is None else settings.data_dir / "jobs" / job
+        jobs = self.settings.jobs_directory
+        return None if jobs is None else jobs / job
 
     # --- batch SQL
 

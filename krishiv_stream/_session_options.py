@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from krishiv_checkpoint import OnSinkAhead
     from krishiv_stream._durations import Duration
+    from krishiv_stream._secrets import Secret
 
 __all__ = ["RunOptions", "SessionOptions"]
 
@@ -20,11 +21,13 @@ class SessionOptions(TypedDict, total=False):
     profile: str
     placement: str | None
     coordinator: str | None
+    control_token: Secret | str | None
     data_dir: str | Path | None
     checkpoints: str | None
     metadata: str | None
     state: str | None
     shuffle: str | None
+    fencing: bool
     parallelism: int
     checkpoint_interval: Duration | None
     checkpoint_timeout: Duration

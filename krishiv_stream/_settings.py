@@ -15,7 +15,6 @@ from krishiv_stream._setting_kinds import FLAG, LOCATION, PATH, SECRET, SIZE, TE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from krishiv_checkpoint import CheckpointSettings
     from krishiv_stream._secrets import Secret
 
 __all__ = ["SETTINGS", "Setting", "Settings", "Shuffle", "StateBackend"]
@@ -154,12 +153,6 @@ class Settings:
         if separator and scheme != "file":
             return None
         return Path(place if separator else scheme) / "jobs"
-
-    def checkpoint_settings(self) -> CheckpointSettings:
-        """Return the settings that the checkpoint floor asks for."""
-        from krishiv_checkpoint import CheckpointSettings
-
-        return CheckpointSettings(**{column.name: getattr(self, column.name) for column in fields(CheckpointSettings)})
 
 
 def _describe(column: Field[Any]) -> Setting:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from krishiv_checkpoint import CheckpointSettings
 from krishiv_stream._config import OTHER_VARIABLES, Origin, OriginKind, resolve_settings
 from krishiv_stream._errors import InvalidSetting, UnknownSetting
 from krishiv_stream._modes import RuntimeMode
 from krishiv_stream._secrets import Secret
+from krishiv_stream._session_options import SessionOptions
 from krishiv_stream._settings import SETTINGS, Settings, StateBackend
 
 if TYPE_CHECKING:
@@ -182,3 +185,28 @@ def test_setting_is_read_back_from_what_it_shows(name: str) -> None:
 def test_size_is_read_back_from_what_it_shows(size: int) -> None:
     kind = SETTINGS["memory_budget"].kind
     assert kind.reads(kind.shows(size)) == size
+
+
+def test_session_options_name_every_setting() -> None:
+    assert set(SessionOptions.__annotations__) == set(SETTINGS)
+
+
+def test_defaults_of_checkpoints_are_those_of_the_checkpoint_floor() -> None:
+    own = CheckpointSettings()
+    assert {field.name: SETTINGS[field.name].default for field in fields(own)} == asdict(own)
+
+
+@pytest.mark.parametrize(
+    ("settings", "folder"),
+    [
+        ({}, None),
+        ({"data_dir": "d"}, "d/jobs"),
+        ({"data_dir": "d", "checkpoints": "c"}, "c/jobs"),
+        ({"data_dir": "d", "checkpoints": "memory://"}, None),
+        ({"checkpoints": "s3://bucket/c"}, None),
+        ({"checkpoints": "file:///c"}, "/c/jobs"),
+    ],
+)
+def test_jobs_are_kept_where_the_settings_say(tmp_path: Path, settings: dict[str, str], folder: str | None) -> None:
+    found = resolve_settings(settings, {}, tmp_path).settings.jobs_directory
+    assert found == (None if folder is None else tmp_path / folder)
