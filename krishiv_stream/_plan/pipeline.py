@@ -40,10 +40,11 @@ class Pipeline:
     def __init__(self, sinks: Iterable[SinkNode], *, name: str | None = None) -> None:
         require_name(name)
         self._given_name = name
-        self._written = with_dead_letters(tuple(dict.fromkeys(sinks)))
+        self._written = tuple(dict.fromkeys(sinks))
         if not self._written:
             raise InvalidArgument("a pipeline without a sink does nothing", hint="stream.write(sink) makes one")
-        _require_distinct_names(topological(self._written))
+        self._sinks = with_dead_letters(self._written)
+        _require_distinct_names(topological(self._sinks))
 
     @classmethod
     def of(cls, *pipelines: Pipeline, name: str | None = None) -> Pipeline:
@@ -69,7 +70,7 @@ class Pipeline:
     @cached_property
     def sinks(self) -> tuple[SinkNode, ...]:
         """Where it ends, in the order of writing."""
-        return tuple(prune(self._written))
+        return tuple(prune(self._sinks))
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
