@@ -3,8 +3,9 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from krishiv_connectors._errors import MarkMoved
 from krishiv_connectors._module_texts import module_texts
-from krishiv_connectors._sink import IdempotentSink, MarkMoved, Sink, SinkContext, TwoPhaseSink
+from krishiv_connectors._sink import IdempotentSink, Sink, SinkContext, TwoPhaseSink
 from krishiv_connectors._source import Reader, Source, SourceContext, Split
 from krishiv_connectors._staged_sink import StagedSink
 

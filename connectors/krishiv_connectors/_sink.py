@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from krishiv_checkpoint import CommitOutcome, CommitScope, Fenced
-from krishiv_guarantees import ConfigurationError, FatalError, SinkCapabilities
+from krishiv_guarantees import ConfigurationError, SinkCapabilities
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IdempotentSink",
-    "MarkMoved",
     "Sink",
     "SinkContext",
     "StickyError",
@@ -33,12 +32,6 @@ __all__ = [
     "required_store",
     "single_slot",
 ]
-
-
-class MarkMoved(FatalError):
-    """`StagedSink.apply` found another epoch in the marker than it was told to replace (P14)."""
-
-    code = "KS-MARK-MOVED"
 
 
 @dataclass(frozen=True, kw_only=True)

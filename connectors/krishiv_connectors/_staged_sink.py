@@ -19,8 +19,8 @@ from krishiv_checkpoint import (
     read_verified,
     staged_key,
 )
+from krishiv_connectors._errors import MarkMoved
 from krishiv_connectors._sink import (
-    MarkMoved,
     StickyError,
     TwoPhaseSink,
     refuse_newer,

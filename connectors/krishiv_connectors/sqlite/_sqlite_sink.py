@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from krishiv_checkpoint import Mark, failpoint
-from krishiv_connectors._errors import BadOutputPath, OutputFailed, OutputFull, TargetBusy
-from krishiv_connectors._sink import MarkMoved
+from krishiv_connectors._errors import BadOutputPath, MarkMoved, OutputFailed, OutputFull, TargetBusy
 from krishiv_connectors._staged_sink import StagedSink
 from krishiv_connectors.sqlite._sqlite_schema import (
     check_columns,
