@@ -5,30 +5,55 @@
     ConfigurationError
     ├── BadOutputPath       an output path cannot be written to as it is
     ├── StagingElsewhere    staged files and output are on different file systems
-    └── TableMismatch       an existing table has other columns than the rows
+    ├── TableMismatch       an existing table has other columns than the rows
+    ├── MissingDirectory    the directory that input files should be in does not exist
+    ├── NoMatchingFiles     a pattern matches no input file
+    ├── UnsupportedLocation an input path is a URL
+    └── UnsupportedField    a text format cannot hold a column of this type
     PlanError
     └── UnsupportedColumn   a sink cannot store a column of this type
     RetriableError
     └── TargetBusy          another writer holds the target just now
+    SkippableError
+    ├── BadCsvRow           a CSV row does not parse
+    └── BadJsonLine         an NDJSON line does not parse
     FatalError
+    ├── MarkMoved           a staged sink's mark is not the one that the epoch was to replace
     ├── OutputFull          no space left for the output
     ├── OutputFailed        the operating system refused to write the output
-    └── MemoryChanged       a position in an in-memory source belongs to other rows
+    ├── MemoryChanged       a position in an in-memory source belongs to other rows
+    ├── FileVanished        an input file is gone before it was read to its end
+    ├── FileChanged         an input file is not what it was when a part of it was read
+    ├── UnreadableFile      an input file is truncated, corrupt or not readable
+    ├── SchemaChanged       an input file has other columns than the source
+    └── SimulatedCrash      a test source came to a crash in its data
 """
 
 from __future__ import annotations
 
-from krishiv_guarantees import ConfigurationError, FatalError, PlanError, RetriableError
+from krishiv_guarantees import ConfigurationError, FatalError, PlanError, RetriableError, SkippableError
 
 __all__ = [
+    "BadCsvRow",
+    "BadJsonLine",
     "BadOutputPath",
+    "FileChanged",
+    "FileVanished",
+    "MarkMoved",
     "MemoryChanged",
+    "MissingDirectory",
+    "NoMatchingFiles",
     "OutputFailed",
     "OutputFull",
+    "SchemaChanged",
+    "SimulatedCrash",
     "StagingElsewhere",
     "TableMismatch",
     "TargetBusy",
+    "UnreadableFile",
     "UnsupportedColumn",
+    "UnsupportedField",
+    "UnsupportedLocation",
 ]
 
 
@@ -78,3 +103,75 @@ class MemoryChanged(FatalError):
     """A stored position in an in-memory source belongs to other rows than those it holds now."""
 
     code = "KS-MEMORY-CHANGED"
+
+
+class MissingDirectory(ConfigurationError):
+    """The directory that input files should be in does not exist. Fields: `directory`, `pattern`."""
+
+    code = "KS-INPUT-DIRECTORY"
+
+
+class NoMatchingFiles(ConfigurationError):
+    """A pattern matches no input file. Field: `pattern`."""
+
+    code = "KS-INPUT-NONE"
+
+
+class UnsupportedLocation(ConfigurationError):
+    """An input path is a URL, and this source reads local files. Field: `location`."""
+
+    code = "KS-INPUT-LOCATION"
+
+
+class UnsupportedField(ConfigurationError):
+    """A text format cannot hold a column of this type. Fields: `column`, `type`."""
+
+    code = "KS-INPUT-TYPE"
+
+
+class BadCsvRow(SkippableError):
+    """A CSV row does not parse. Fields: `place`, `path`, `row`, `offset`, `raw` (bytes, cut if long)."""
+
+    code = "KS-CSV-ROW"
+
+
+class BadJsonLine(SkippableError):
+    """An NDJSON line does not parse. Fields: `place`, `path`, `row`, `offset`, `raw` (bytes, cut if long)."""
+
+    code = "KS-JSON-LINE"
+
+
+class FileVanished(FatalError):
+    """An input file is gone before it was read to its end. Field: `path`."""
+
+    code = "KS-FILE-VANISHED"
+
+
+class FileChanged(FatalError):
+    """An input file is not what it was when a part of it was read. Field: `path`."""
+
+    code = "KS-FILE-CHANGED"
+
+
+class UnreadableFile(FatalError):
+    """An input file is truncated, corrupt or not readable. Field: `path`."""
+
+    code = "KS-FILE-UNREADABLE"
+
+
+class SchemaChanged(FatalError):
+    """An input file has other columns than the source. Fields: `path`, `column`."""
+
+    code = "KS-FILE-SCHEMA"
+
+
+class SimulatedCrash(FatalError):
+    """A test source came to a crash in its data. Fields: `split`, `item`."""
+
+    code = "KS-TEST-CRASH"
+
+
+class MarkMoved(FatalError):
+    """`StagedSink.apply` found another epoch in the marker than it was told to replace (P14)."""
+
+    code = "KS-MARK-MOVED"
