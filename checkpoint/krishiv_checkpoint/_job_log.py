@@ -97,6 +97,7 @@ class JobLog:
             if self._view is None and self._behind is None:
                 self.read()
             while True:
+                self._check_holder(entry)
                 data, record = self._encode(entry, anew)
                 try:
                     self.store.create(log_key(record.sequence), data)
@@ -216,11 +217,14 @@ class JobLog:
         kept = [*sorted(manifests), sequence]
         return kept[-self._keep] if self._keep and self._keep <= len(kept) else 1
 
+    def _check_holder(self, entry: LogEntry) -> None:
+        view = self._view
+        if view and (view.token > entry.token or (view.token == entry.token and view.writer != entry.writer)):
+            raise _fenced(entry.token, view)
+
     def _lost(self, record: LogRecord) -> LogRecord | None:
         view = self.read()
-        entry = record.entry
-        if view.token > entry.token or (view.token == entry.token and view.writer != entry.writer):
-            raise _fenced(entry.token, view)
+        self._check_holder(record.entry)
         since = (r for r in view.records if r.sequence >= record.sequence)
         return next((r for r in since if r.encoded == record.encoded), None)
 

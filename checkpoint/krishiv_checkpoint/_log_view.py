@@ -13,9 +13,10 @@ from krishiv_checkpoint._sealed import corrupt
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from krishiv_checkpoint._entries import LogEntry
     from krishiv_checkpoint._log_record import LogRecord
 
-__all__ = ["LogView", "check_chain"]
+__all__ = ["LogView", "check_chain", "is_damaged"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ class LogView:
         match entry:
             case Takeover():
                 # It only fences: what the job continues from changes with the manifest that the attempt writes.
-                return replace(view, highest_epoch=max(self.highest_epoch, entry.highest_epoch), lineage=entry.lineage)
+                highest = max(self.highest_epoch, entry.highest_epoch)
+                return replace(view, highest_epoch=highest, lineage=entry.lineage or self.lineage)
             case Manifest():
                 highest = max(self.highest_epoch, entry.highest_epoch, entry.epoch)
                 return replace(view, highest_epoch=highest, lineage=entry.lineage, manifest=entry, finish=None)
@@ -88,8 +90,16 @@ class LogView:
                 return view
 
 
+def is_damaged(entry: LogEntry) -> bool:
+    """Whether `entry` took over a log whose entries could not be read."""
+    return isinstance(entry, Takeover) and entry.base == "damaged"
+
+
 def check_chain(records: Sequence[LogRecord]) -> None:
-    """Raise `CorruptManifest` unless each of `records` names the digest of the one before it."""
+    """Raise `CorruptManifest` unless each of `records` names the digest of the one before it.
+
+    A takeover of a damaged log could not read that digest. It counts again if the entries before it are repaired.
+    """
     for before, after in pairwise(records):
-        if after.previous != before.digest:
+        if after.previous != before.digest and not is_damaged(after.entry):
             raise corrupt(log_key(after.sequence), f"does not follow entry {before.sequence}: the chain is broken")

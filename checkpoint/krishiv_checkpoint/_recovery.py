@@ -26,6 +26,7 @@ from krishiv_checkpoint._failpoints import failpoint
 from krishiv_checkpoint._identity import MappedState, map_state, new_lineage, new_writer
 from krishiv_checkpoint._job_log import JobLog
 from krishiv_checkpoint._keys import check_name
+from krishiv_checkpoint._log_view import LogView, is_damaged
 from krishiv_checkpoint._records import BarrierKind
 from krishiv_checkpoint._recovery_rules import committed_after, leftovers, next_epoch, plan_commits
 from krishiv_checkpoint._savepoints import Savepoint, import_state, load_savepoint
@@ -34,7 +35,6 @@ from krishiv_checkpoint._sink_survey import Expectation, OnSinkAhead, SinkSurvey
 from krishiv_guarantees import ConfigurationError
 
 if TYPE_CHECKING:
-    from krishiv_checkpoint._log_view import LogView
     from krishiv_checkpoint._recovery_rules import SinkState
 
 __all__ = ["OpenCommitters", "begin_attempt"]
@@ -292,7 +292,8 @@ class _Recovery:
             pending=(),
             created=request.now(),
         )
-        record = self._log.append(manifest, anew=_is_damaged(view))
+        damaged = any(record.entry.token == view.token and is_damaged(record.entry) for record in view.records)
+        record = self._log.append(manifest, anew=damaged)
         failpoint("recovery.after_fork")
         return manifest, record.sequence
 
@@ -314,7 +315,3 @@ class _Recovery:
         goes_back = self._request.savepoint and survey.expected.lineage == self._lineage
         if goes_back and not outcome.overlap and (ahead := survey.ahead(survey.look())):
             raise survey.sink_ahead(ahead)
-
-
-def _is_damaged(view: LogView) -> bool:
-    return any(isinstance(record.entry, Takeover) and record.entry.base == "damaged" for record in view.records)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from krishiv_checkpoint import (
+    Attempt,
     BarrierKind,
     BlobWriter,
     CheckpointStore,
@@ -22,9 +22,16 @@ from krishiv_checkpoint import (
     OperatorIdentity,
     OperatorSnapshot,
     Prepared,
+    RetryPolicy,
     Takeover,
+    begin_attempt,
 )
-from krishiv_guarantees import StoreCapabilities
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from krishiv_guarantees import StoreCapabilities
 
 LINEAGE = "a" * 32
 OTHER = "b" * 32
@@ -140,7 +147,9 @@ class FakeCommitter:
     def _apply(self, epoch: int, slots: Sequence[int]) -> None:
         for slot in slots:
             self.world.apply(epoch, slot, lineage=self.lineage, job=self.job)
-        left = [p for p in self.world.prepared.get(self.lineage, []) if (p.epoch, p.slot) not in {(epoch, s) for s in slots}]
+        left = [
+            p for p in self.world.prepared.get(self.lineage, []) if (p.epoch, p.slot) not in {(epoch, s) for s in slots}
+        ]
         self.world.prepared[self.lineage] = left
 
     def abort(self, prepared: Sequence[Prepared]) -> None:
@@ -157,7 +166,9 @@ class FakeCommitter:
 
     def marks(self, job: str) -> Sequence[Mark]:
         keys = [(ln, slot) for ln, slot in self.world.applied if self.world.jobs.get(ln) == job]
-        return [Mark(ln, job, slot, max(self.world.applied[ln, slot])) for ln, slot in keys if self.world.applied[ln, slot]]
+        return [
+            Mark(ln, job, slot, max(self.world.applied[ln, slot])) for ln, slot in keys if self.world.applied[ln, slot]
+        ]
 
     def rewind(self, lineage: str, epoch: int) -> bool:
         if not self.world.can_rewind:
@@ -186,9 +197,9 @@ class Wrapped:
 
     def __init__(self, store: CheckpointStore) -> None:
         self.store = store
-        self.before_create: Iterator[Callable[[], None]] = iter(())
-        self.after_create: Iterator[Callable[[], None]] = iter(())
-        self.after_list: Iterator[Callable[[], None]] = iter(())
+        self.before_create: Iterator[Callable[[], object]] = iter(())
+        self.after_create: Iterator[Callable[[], object]] = iter(())
+        self.after_list: Iterator[Callable[[], object]] = iter(())
         self.lists = 0
 
     def capabilities(self) -> StoreCapabilities:
@@ -236,3 +247,60 @@ def put(store: CheckpointStore, key: str, data: bytes) -> OperatorSnapshot:
         writer.write(data)
         file = writer.finish()
     return OperatorSnapshot("totals", 0, (0, 128), {}, (file,))
+
+
+class StubClock:
+    """Time that passes only where somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.slept: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def begin(store: CheckpointStore, sinks: Sinks, clock: StubClock | None = None, **options: Any) -> Attempt:
+    """Begin an attempt of "job" on `PLAN`, without real time."""
+    clock = clock or StubClock()
+    policy = RetryPolicy(
+        sleep=clock.sleep,
+        clock=clock,
+        give_up_after=options.pop("give_up_after", 100.0),
+        max_errors=options.pop("max_errors", 3),
+    )
+    options.setdefault("fingerprint", PLAN)
+    options.setdefault("job", "job")
+    return begin_attempt(store, open_committers=sinks, retry=policy, now=lambda: "now", **options)
+
+
+def run_epoch(
+    attempt: Attempt, epoch: int, world: World, slots: Sequence[int] = (0,), *, commit: bool = True
+) -> Manifest:
+    """Do what a coordinator and a sink do in one epoch, from prepare to commit."""
+    view = attempt.log.read()
+    through = view.manifest.committed_through if view.manifest and view.manifest.token == attempt.token else None
+    through = through or attempt.committed_through
+    done = {slot: world.newest(attempt.lineage, slot) or 0 for slot in slots}
+    before = {int(s): e for s, e in through.get("out", {}).items()}
+    pending = tuple(
+        committable(epoch, slot, token=attempt.token, previous=max(done[slot], before.get(slot, 0))) for slot in slots
+    )
+    for slot in slots:
+        world.prepare(epoch, slot, token=attempt.token, lineage=attempt.lineage)
+    written = manifest(
+        epoch,
+        token=attempt.token,
+        writer=attempt.writer,
+        lineage=attempt.lineage,
+        committed={"out": {str(s): e for s, e in {**before, **done}.items() if e}},
+        pending=pending,
+    )
+    attempt.log.append(written)
+    if commit:
+        attempt.committers["out"].commit(epoch, pending)
+    return written

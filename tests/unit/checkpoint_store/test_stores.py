@@ -75,9 +75,13 @@ def test_writer_publishes_under_the_key_that_finish_is_given(store: CheckpointSt
 
 
 def test_writer_discards_what_was_not_finished(store: CheckpointStore) -> None:
-    with pytest.raises(RuntimeError), store.writer("state/1-1/a.arrow") as writer:
-        writer.write(b"abc")
-        raise RuntimeError
+    def fail_halfway() -> None:
+        with store.writer("state/1-1/a.arrow") as writer:
+            writer.write(b"abc")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
     assert store.list("") == []
 
 
