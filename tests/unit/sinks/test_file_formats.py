@@ -108,7 +108,8 @@ def test_parquet_sink_is_read_alike_by_other_engines(tmp_path: Path, compression
     assert (small, texts) == (pl.from_arrow(table)["small"].sum(), 97)
 
 
-def test_parquet_sink_gathers_small_batches_into_row_groups(tmp_path: Path) -> None:
+def test_parquet_sink_gathers_small_batches_into_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_slot_writer, "BUFFER_BYTES", 50_000)  # more than a group, less than the epoch
     table = pa.table({"id": np.arange(10_000)})
     publish(ParquetSink(tmp_path / "out", row_group_rows=4_000), table, batch_rows=100)
     metadata = pq.read_metadata(files_in(tmp_path / "out")[0])

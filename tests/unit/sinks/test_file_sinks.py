@@ -203,6 +203,16 @@ def test_list_prepared_names_what_a_dead_writer_never_prepared(root: Path) -> No
             assert os.listdir(staging_of(root)) == []
 
 
+def test_close_removes_what_was_not_prepared(sink_class: FileSinkClass, root: Path) -> None:
+    sink = sink_class(root)
+    sink.piece_rows = 1
+    with Attempt(place(sink)) as attempt:
+        attempt.write(0, 1)
+        assert os.listdir(staging_of(root)) == ["1-open-0"]
+        attempt.writer(0).close()
+        assert os.listdir(staging_of(root)) == []
+
+
 def test_abort_reaches_files_that_were_moved_to_a_half_built_epoch(root: Path) -> None:
     with Attempt(place(ParquetSink(root))) as dead:
         dead.stage(0, 1, 1)
