@@ -74,12 +74,6 @@ def test_dead_letters_get_a_sink_of_their_own_once(table: pa.Table) -> None:
     assert len(again.sinks) == 3
 
 
-def test_dead_letters_have_the_columns_that_the_engine_gives() -> None:
-    from krishiv_stream._engine.sources import bad_rows
-
-    assert bad_rows.DEAD_LETTER_SCHEMA.equals(DEAD_LETTER_SCHEMA)
-
-
 def test_a_notebook_gets_a_picture_with_every_node_and_no_markup_from_names(bids: ks.Stream) -> None:
     pipeline = bids.filter(col("bidder") == "<script>").write(ks.MemorySink(), name="out")
     picture = pipeline._repr_html_()
