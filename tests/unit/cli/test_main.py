@@ -142,3 +142,23 @@ def test_config_is_refused_when_the_settings_do_not_go_together(cli: Cli) -> Non
     outcome = cli("config", "show", "--profile", "single-node-durable")
     assert outcome.code == Exit.USAGE
     assert "data_dir" in outcome.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("run",),
+        ("explain",),
+        ("check",),
+        ("checkpoints", "ls"),
+        ("checkpoints", "show"),
+        ("checkpoints", "verify"),
+        ("savepoints", "ls"),
+        ("savepoints", "show"),
+        ("config", "show"),
+        ("doctor",),
+    ],
+    ids=" ".join,
+)
+def test_command_that_reads_can_print_json(cli: Cli, command: tuple[str, ...]) -> None:
+    assert "--json" in cli(*command, "--help").out
