@@ -103,6 +103,11 @@ class Child:
         """Its process id."""
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
+
     def wait(self) -> Ended:
         """Wait for its end."""
         try:
@@ -128,9 +133,9 @@ class Child:
         """Wait until its job runs; False if the process ended before."""
         return self.wait_until(lambda event: event["event"] == "started")
 
-    def wait_committed(self, epochs: int) -> bool:
-        """Wait until it committed epochs beyond the `epochs`-th id; False if it ended before."""
-        return self.wait_until(lambda event: event["event"] == "epoch" and event["committed"] > epochs)
+    def wait_epoch(self) -> bool:
+        """Wait until it completed an epoch of its own; False if it ended before."""
+        return self.wait_until(lambda event: event["event"] == "epoch" and event["completed"] > 0)
 
     def wait_stopped(self) -> bool:
         """Wait until a failpoint stopped it; False if the process ended instead."""
