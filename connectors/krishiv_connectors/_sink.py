@@ -148,6 +148,8 @@ class TwoPhaseSink(Sink):
         -----
         **Recovery**: names of prepared artefacts carry lineage, token and epoch, so that `list_prepared` finds them
         and no two attempts collide. Nothing may stay buffered: a write error since the last barrier is raised here.
+        A failed prepare is not followed by one that succeeds, unless that holds the failed one's rows too: the engine
+        may go on after a failed epoch (P4, P6; `StickyError` does it).
         """
 
     @abstractmethod
@@ -165,7 +167,10 @@ class TwoPhaseSink(Sink):
 
     @abstractmethod
     def list_prepared(self, lineage: str) -> Sequence[Prepared]:
-        """Return every artefact of `lineage` that was prepared and neither committed nor aborted."""
+        """Return every artefact of `lineage` that was prepared and neither committed nor aborted.
+
+        What a dead writer left unprepared may be among them, as epoch 0, so that `abort` removes it.
+        """
 
     @abstractmethod
     def last_applied(self, lineage: str, slot: int) -> int | None:
