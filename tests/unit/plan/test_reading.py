@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 import pytest
 
@@ -9,7 +11,7 @@ import krishiv_stream as ks
 from krishiv_stream._plan.nodes import SourceNode
 
 
-def _source(**columns: pa.DataType) -> ks.Source[object]:
+def _source(**columns: pa.DataType) -> ks.Source[Any]:
     return ks.MemorySource(pa.table({name: pa.array([], kind) for name, kind in columns.items()}))
 
 
