@@ -16,7 +16,7 @@ from krishiv_guarantees import SinkCapabilities
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -159,10 +159,6 @@ class FileSink(TwoPhaseSink):
     def capabilities(self) -> SinkCapabilities:
         """Two-phase, recoverable by a fresh process, epochs appear as a whole."""
         return SinkCapabilities(durable_flush=True, two_phase=True, recovers_prepared=True, atomic_epochs=True)
-
-    def guarantee_config(self) -> Mapping[str, str | int | float | bool | None]:
-        """Where files wait bears on the guarantee: beside the output or in a directory of the user's."""
-        return {"staging": "beside" if self._place.base == self._place.root.parent else "elsewhere"}
 
     def check(self, schema: pa.Schema) -> None:
         """Raise `BadOutputPath` or `UnsupportedColumn` if rows of `schema` can never be written here."""

@@ -130,10 +130,6 @@ class SqliteSink(StagedSink):
 
     # ---------------------------------------------------------------- before the job runs
 
-    def guarantee_config(self) -> dict[str, str | int | float | bool | None]:
-        """Return nothing: no option bears on the guarantee."""
-        return {}
-
     def check(self, schema: pa.Schema) -> None:
         """Raise if the database cannot be made, a type cannot be stored, or an existing table has other columns."""
         storable(schema)
