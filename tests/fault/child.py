@@ -1,0 +1,88 @@
+"""A job in a process of its own, to be killed: ``python -m tests.fault.child SPEC.json``.
+
+Prints one JSON line when the job runs, one per checkpoint, and one at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+import krishiv_stream as ks
+from krishiv_stream import col
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.int64()),
+        pa.field("auction", pa.int64()),
+        pa.field("price", pa.int64()),
+        pa.field("date_time", pa.timestamp("us", tz="UTC")),
+    ]
+)
+"""Columns of every input."""
+
+
+def source(spec: dict[str, Any]) -> ks.Source[Any]:
+    """Return the source that `spec` names."""
+    match spec["kind"]:
+        case "parquet":
+            return ks.ParquetSource(spec["pattern"])
+        case "csv":
+            return ks.CsvSource(spec["pattern"], schema=SCHEMA)
+        case "ndjson":
+            return ks.JsonSource(spec["pattern"], schema=SCHEMA)
+        case kind:
+            raise ValueError(kind)
+
+
+def sink(spec: dict[str, Any]) -> ks.Sink:
+    """Return the sink that `spec` names."""
+    match spec["kind"]:
+        case "parquet":
+            return ks.ParquetSink(spec["path"])
+        case "ndjson":
+            return ks.JsonSink(spec["path"])
+        case "sqlite":
+            return ks.SqliteSink(spec["path"], "out")
+        case kind:
+            raise ValueError(kind)
+
+
+def pipeline(spec: dict[str, Any]) -> ks.Pipeline:
+    """Return the pipeline that `spec` describes."""
+    rows = ks.read(
+        source(spec["source"]),
+        event_time="date_time",
+        watermark=ks.bounded_delay("2s"),
+        name="bids",
+        max_rate=spec.get("rate"),
+    ).filter(col("price") > 10)
+    written = [_shape(rows, shape).write(sink(spec["sinks"][shape]), name=shape) for shape in spec["sinks"]]
+    return written[0] if len(written) == 1 else ks.Pipeline.of(*written)
+
+
+def _shape(rows: ks.Stream, shape: str) -> ks.Stream:
+    if shape == "rows":
+        return rows.select("id", "auction", "price")
+    windows = rows.key_by("auction").window(ks.tumble("10s") if shape == "tumble" else ks.hop("10s", "5s"))
+    return windows.aggregate(bids=ks.count(), revenue=ks.sum("price"), top=ks.max("price"))
+
+
+def main() -> None:
+    """Run the job of the spec file named on the command line."""
+    spec = json.loads(Path(sys.argv[1]).read_text())
+    session = ks.Session(profile="single-node-durable", allow_uncertified=True, **spec["session"])
+    with session.start(pipeline(spec), job=spec.get("job", "job"), **spec.get("run", {})) as handle:
+        print(json.dumps({"event": "started"}), flush=True)
+        if spec.get("savepoint"):
+            print(json.dumps({"event": "savepoint", "location": handle.savepoint(spec["savepoint"])}), flush=True)
+        result = handle.wait()
+    print(json.dumps({"event": "ended", "state": result.state, "rows_out": result.status.rows_out}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
