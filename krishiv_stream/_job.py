@@ -110,11 +110,11 @@ class RunningJob(Protocol):
         ...
 
     def checkpoint(self) -> Future[int]:
-        """Take a checkpoint now."""
+        """Take a checkpoint now; blocks until the tasks run."""
         ...
 
     def savepoint(self, location: str) -> Future[str]:
-        """Take a savepoint."""
+        """Take a savepoint; blocks until the tasks run."""
         ...
 
     def stop(self, savepoint: str | None, *, drain: bool) -> None:
@@ -178,7 +178,7 @@ class JobHandle:
 
     async def checkpoint_async(self) -> int:
         """Like `checkpoint`, awaited."""
-        return await asyncio.wrap_future(self._job.checkpoint())
+        return await asyncio.wrap_future(await asyncio.to_thread(self._job.checkpoint))
 
     def savepoint(self, path: str) -> str:
         """Take a savepoint called `path`, a name or an absolute directory; returns where it is once it is complete."""
@@ -186,7 +186,7 @@ class JobHandle:
 
     async def savepoint_async(self, path: str) -> str:
         """Like `savepoint`, awaited."""
-        return await asyncio.wrap_future(self._job.savepoint(path))
+        return await asyncio.wrap_future(await asyncio.to_thread(self._job.savepoint, path))
 
     def stop(self, savepoint: str | None = None, drain: bool = False) -> JobResult:
         """Stop with a final checkpoint and wait for it; open windows stay in it.

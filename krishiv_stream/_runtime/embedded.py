@@ -64,6 +64,7 @@ class EmbeddedJob:
         self._lock = threading.RLock()
         self._stopping: tuple[str | None, bool] | None = None
         self._cancelled = threading.Event()
+        self._settled = threading.Event()
         self._thread = threading.Thread(target=self._main, name=f"ks-job-{submission.job}", daemon=True)
 
     @property
@@ -141,7 +142,9 @@ class EmbeddedJob:
                 self._execution.finish("cancelled")
 
     def _running_driver(self) -> CheckpointDriver:
-        if self._driver is None or self.future.done():
+        """Return the driver once the tasks run; blocks while the job starts or restarts."""
+        self._settled.wait()
+        if self._driver is None or self._state is not JobState.RUNNING:
             raise ConfigurationError(f"job {self.name!r} is {self._state}", hint="ask again while it is running")
         return self._driver
 
@@ -166,6 +169,8 @@ class EmbeddedJob:
         else:
             self._state = result.state
             self.future.set_result(result)
+        finally:
+            self._settled.set()
 
     def _attempts(self) -> JobResult:
         submission = self._submission
@@ -176,6 +181,7 @@ class EmbeddedJob:
                 if not self._may_restart(error):
                     raise
                 self._restarts += 1
+                self._settled.clear()
                 self._state = JobState.RESTARTING
                 _log.warning("job %s failed, restart %d: %s", self.name, self._restarts, error)
             if self._cancelled.wait(self._submission.settings.restart_backoff * 2 ** (self._restarts - 1)):
@@ -219,6 +225,7 @@ class EmbeddedJob:
             with self._lock:
                 self._execution = execution
                 self._state = JobState.RUNNING
+                self._settled.set()
                 if self._driver is not None:
                     self._begin_stop(self._driver, execution)
             if self._cancelled.is_set():
