@@ -24,6 +24,7 @@ SCHEMA = pa.schema(
         pa.field("a", pa.int64()),
         pa.field("b", pa.int32()),
         pa.field("u", pa.uint16()),
+        pa.field("w", pa.uint64()),
         pa.field("f", pa.float64()),
         pa.field("g", pa.float32()),
         pa.field("s", pa.string()),
@@ -40,6 +41,7 @@ _VALUES: dict[str, st.SearchStrategy[object]] = {
     "a": st.one_of(st.integers(-3, 3), st.integers(-(2**63), 2**63 - 1)),
     "b": st.integers(-(2**31), 2**31 - 1),
     "u": st.integers(0, 2**16 - 1),
+    "w": st.integers(0, 2**64 - 1),
     "f": _FLOATS,
     "g": st.floats(width=32),
     "s": st.sampled_from(["", "x", "y", "ß", "x "]),
@@ -65,7 +67,7 @@ def _int(children: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
 
 _INT_EXPRESSIONS = st.recursive(_INTS, _int, max_leaves=4)
 _FLOAT_EXPRESSIONS = st.recursive(
-    st.one_of(st.sampled_from(["f", "g"]).map(col), _FLOATS.map(lit), _INT_EXPRESSIONS),
+    st.one_of(st.sampled_from(["f", "g", "w"]).map(col), _FLOATS.map(lit), _INT_EXPRESSIONS),
     lambda children: st.tuples(children, children, st.sampled_from("+-*")).map(
         lambda parts: {"+": parts[0] + parts[1], "-": parts[0] - parts[1], "*": parts[0] * parts[1]}[parts[2]]
     ),
