@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from krishiv_guarantees import PlanError
 
+from krishiv_guarantees import PlanError
 from krishiv_stream._engine.key_hash import check_key_type, hash_rows, key_groups
 
 

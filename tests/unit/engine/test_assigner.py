@@ -1,0 +1,126 @@
+"""Splits go to subtasks once; finished ones never again; vanished ones are named; unread ones hold back time."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from krishiv_checkpoint import OperatorSnapshot
+from krishiv_connectors import Reader, Source, SourceContext, Split
+from krishiv_guarantees import SourceCapabilities
+from krishiv_stream._engine.errors import SplitVanished
+from krishiv_stream._engine.sources.assigner import SplitAssigner
+
+
+class Named(Source[int]):
+    """A source that only has splits."""
+
+    def __init__(self, *names: str, sequential: bool = True, minima: dict[str, int] | None = None) -> None:
+        self.names = list(names)
+        self.sequential = sequential
+        self.minima = minima or {}
+
+    def schema(self):
+        raise AssertionError
+
+    def splits(self) -> Sequence[Split]:
+        return [Split(name) for name in self.names]
+
+    def open(self, split: Split, position: int | None, ctx: SourceContext) -> Reader[int]:
+        raise AssertionError
+
+    def capabilities(self) -> SourceCapabilities:
+        return SourceCapabilities(
+            bounded=False, replayable=True, exact_positions=True, ordered_replay=True, discovers_splits=True
+        )
+
+    def event_time_minimum(self, split: Split, column: str) -> int | None:
+        return self.minima.get(split.id)
+
+
+def assigner(source: Named, parallelism: int = 1, snapshots: Sequence[OperatorSnapshot] = ()) -> SplitAssigner:
+    made = SplitAssigner(source, "time", parallelism)
+    made.finished = made.restore(snapshots)
+    return made
+
+
+def snapshot(opened: Sequence[str] = (), finished: Sequence[str] = (), known: Sequence[str] = ()) -> OperatorSnapshot:
+    entries = [{"id": name, "payload": {}, "position": 7, "watermark": 100} for name in opened]
+    return OperatorSnapshot("source", 0, inline={"open": entries, "finished": list(finished), "known": list(known)})
+
+
+def ids(made: SplitAssigner, already_open: int = 0) -> list[str]:
+    found = []
+    while (assigned := made.take(already_open)) is not None:
+        found.append(assigned.split.id)
+    return found
+
+
+def test_sequential_splits_are_handed_out_one_at_a_time_in_order():
+    made = assigner(Named("a", "b", "c"))
+    assert made.take(0).split.id == "a"
+    assert made.take(1) is None
+    assert made.take(0).split.id == "b"
+
+
+def test_other_splits_are_spread_over_the_subtasks():
+    made = assigner(Named("a", "b", "c", "d", "e", sequential=False), parallelism=2)
+    first = [made.take(n).split.id for n in range(3)]
+    assert made.take(3) is None
+    second = [made.take(n).split.id for n in range(2)]
+    assert first + second == ["a", "b", "c", "d", "e"]
+
+
+def test_restored_splits_go_on_where_they_were_before_new_ones_begin():
+    made = assigner(
+        Named("a", "b", "c", "d"), snapshots=[snapshot(opened=["b"], finished=["a"], known=["a", "b", "c"])]
+    )
+    assert made.finished == {"a"}
+    first = made.take(0)
+    assert (first.split.id, first.position, first.watermark) == ("b", 7, 100)
+    assert ids(made) == ["c", "d"]
+
+
+def test_a_split_that_vanished_unread_is_named():
+    with pytest.raises(SplitVanished, match="'c'"):
+        assigner(Named("a", "b"), snapshots=[snapshot(opened=["b"], finished=["a"], known=["a", "b", "c"])])
+
+
+def test_a_finished_split_may_vanish():
+    made = assigner(Named("b"), snapshots=[snapshot(opened=["b"], finished=["a"], known=["a", "b"])])
+    assert ids(made) == ["b"]
+
+
+def test_discovery_adds_new_splits_and_no_old_one_again():
+    source = Named("a")
+    made = assigner(source)
+    assert ids(made) == ["a"]
+    source.names.append("b")
+    made.discover()
+    made.discover()
+    assert ids(made) == ["b"]
+
+
+def test_discovery_names_a_waiting_split_that_is_gone():
+    source = Named("a", "b")
+    made = assigner(source)
+    made.take(0)
+    source.names.remove("b")
+    with pytest.raises(SplitVanished, match="'b'"):
+        made.discover()
+
+
+def test_unread_splits_hold_time_at_their_minimum():
+    made = assigner(Named("a", "b", minima={"a": 50, "b": 30}))
+    assert made.unread_minimum() == 30
+    made.take(0)
+    made.take(0)
+    assert made.unread_minimum() is None
+
+
+def test_unread_splits_without_a_known_minimum_do_not_hold_time():
+    assert assigner(Named("a", "b")).unread_minimum() is None
+
+
+def test_restored_splits_hold_time_at_their_own_watermark():
+    made = assigner(Named("a", "b", minima={"b": 500}), snapshots=[snapshot(opened=["a"], known=["a", "b"])])
+    assert made.unread_minimum() == 100
