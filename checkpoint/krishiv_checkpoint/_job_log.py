@@ -4,8 +4,8 @@ An append is one conditional create behind the last entry known; no listing. Who
 
 Old entries retire in two steps, so that a writer that slept through them cannot slip an entry into their place: first
 a new entry declares durably which older one is the first that still counts; only then are those below deleted, oldest
-first. A writer whose create succeeded therefore looks whether the entry before its own is still there. If it is not,
-the create filled a hole far behind the tip, where no reader looks.
+first. A writer whose create succeeded therefore looks whether the entry before its own is still the one it knew. If it
+is not, the create filled a hole far behind the tip, where no reader looks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from krishiv_checkpoint._errors import Fenced, KeyExists, KeyMissing
 from krishiv_checkpoint._keys import LOG, log_key, parse_log_key
 from krishiv_checkpoint._log_record import LogRecord, decode_record, encode_record
 from krishiv_checkpoint._log_view import LogView, check_chain
-from krishiv_checkpoint._sealed import corrupt
+from krishiv_checkpoint._sealed import corrupt, unseal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -229,17 +229,25 @@ class JobLog:
         return next((r for r in since if r.encoded == record.encoded), None)
 
     def _check_place(self, record: LogRecord) -> None:
-        if record.sequence == 1:
-            alone = self.store.list(LOG) == [log_key(1)]
-        else:
-            before = log_key(record.sequence - 1)
-            alone = self.store.list(before) == [before]
-        if alone:
+        if self._follows_the_chain(record):
             return
         view = self.read()
         if view.token > record.entry.token:
             raise _fenced(record.entry.token, view)
         raise corrupt(log_key(record.sequence), "stands alone: entries before it were removed")
+
+    def _follows_the_chain(self, record: LogRecord) -> bool:
+        if record.sequence == 1:
+            return self.store.list(LOG) == [log_key(1)]
+        before = log_key(record.sequence - 1)
+        if not record.previous:  # behind entries that cannot be read
+            return self.store.list(before) == [before]
+        try:
+            data = self.store.get(before)
+        except KeyMissing:
+            return False
+        # Another sleeper may have filled the hole before this one: its entry is not the one that was there.
+        return unseal(before, data).digest == record.previous
 
     def _take(self, record: LogRecord) -> None:
         records = self._view.records if self._view else ()

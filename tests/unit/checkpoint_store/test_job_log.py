@@ -91,11 +91,12 @@ def test_append_looks_for_no_tip_by_listing_the_log(store: CheckpointStore) -> N
     wrapped = Wrapped(store)
     log = JobLog(wrapped)
     log.append(takeover())
-    listed: list[str] = []
-    wrapped.list = lambda prefix: listed.append(prefix) or store.list(prefix)
+    looked: list[str] = []
+    wrapped.list = lambda prefix: looked.append(prefix) or store.list(prefix)
+    wrapped.get = lambda key: looked.append(key) or store.get(key)
     for epoch in range(1, 4):
         log.append(manifest(epoch))
-    assert listed == [log_key(n) for n in (1, 2, 3)]
+    assert looked == [log_key(n) for n in (1, 2, 3)]
 
 
 # --- losing a create
@@ -307,6 +308,24 @@ def test_a_writer_that_slept_through_retirement_is_fenced_and_does_no_harm(
     log.append(manifest(20, token=2))
     retire(log, store, 1, 2)
     assert len(store.list("log/")) == 1
+
+
+def test_two_writers_that_slept_through_retirement_are_fenced_when_they_fill_holes_side_by_side(
+    store: CheckpointStore,
+) -> None:
+    """P9, P11: the second finds an entry before its own, but not the one that it knew."""
+    sleepers = [JobLog(store), JobLog(store)]
+    for token, sleeper in enumerate(sleepers, 1):
+        sleeper.append(takeover(token))
+    log = JobLog(store)
+    log.append(takeover(3))
+    for epoch in range(10, 14):
+        log.append(manifest(epoch, token=3))
+        retire(log, store, 1, 3)
+    for token, sleeper in enumerate(sleepers, 1):
+        with pytest.raises(Fenced):
+            sleeper.append(manifest(1, token=token))
+    assert epochs(JobLog(store)) == [13]
 
 
 def test_a_writer_that_saw_an_empty_log_is_fenced_when_it_grew_and_retired(store: CheckpointStore) -> None:
