@@ -7,6 +7,7 @@ Prints one JSON object per line: ``started``, ``epoch`` (whenever one completes 
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import json
 import signal
 import sys
@@ -36,6 +37,7 @@ _LOOK = 0.02
 
 def main() -> int:
     """Run the job of the spec on the command line."""
+    faulthandler.enable()
     _die_with_parent()
     spec = msgspec.json.decode(sys.argv[1].encode(), type=JobSpec)
     try:

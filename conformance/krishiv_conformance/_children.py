@@ -17,7 +17,6 @@ import msgspec
 from krishiv_conformance._errors import CaseFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
 
@@ -83,6 +82,7 @@ class Child:
     def __init__(self, spec: JobSpec, failpoints: str, log: Path) -> None:
         self._log = log
         self._events: list[dict[str, Any]] = []
+        self._silent = False
         self._changed = threading.Condition()
         environment = {key: value for key, value in os.environ.items() if not key.startswith("KRISHIV_")}
         environment |= {"KRISHIV_FAILPOINTS": failpoints, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -113,29 +113,21 @@ class Child:
         try:
             code = self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            self.kill()
-            self._process.wait()
-            raise CaseFailed(f"a job's process hung for {PATIENCE:g} s; it last said {self._events[-1:]}") from None
+            raise self._hung() from None
         self._reader.join()
         return Ended(code, tuple(self._events), self._log.read_text(errors="replace")[-2000:].strip())
 
-    def wait_until(self, fits: Callable[[dict[str, Any]], bool]) -> bool:
-        """Wait for an event that `fits`; False if the process ended without one."""
-        with self._changed:
-            done = self._changed.wait_for(lambda: any(map(fits, self._events)) or not self._reader.is_alive(), PATIENCE)
-            if not done:
-                raise CaseFailed(
-                    f"a job's process made no progress for {PATIENCE:g} s; it last said {self._events[-1:]}"
-                )
-            return any(map(fits, self._events))
-
     def wait_started(self) -> bool:
         """Wait until its job runs; False if the process ended before."""
-        return self.wait_until(lambda event: event["event"] == "started")
+        with self._changed:
+            if self._changed.wait_for(lambda: "started" in self._said() or self._silent, PATIENCE):
+                return "started" in self._said()
+        raise self._hung()
 
-    def wait_epoch(self) -> bool:
-        """Wait until it completed an epoch of its own; False if it ended before."""
-        return self.wait_until(lambda event: event["event"] == "epoch" and event["completed"] > 0)
+    def wait_epoch(self, patience: float) -> None:
+        """Wait until it completed an epoch of its own, or ended, at most `patience` seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: "epoch" in self._said() or self._silent, patience)
 
     def wait_stopped(self) -> bool:
         """Wait until a failpoint stopped it; False if the process ended instead."""
@@ -159,6 +151,17 @@ class Child:
         """End it with SIGKILL, if it still lives."""
         self._process.kill()
 
+    def _said(self) -> set[str]:
+        return {event["event"] for event in self._events}
+
+    def _hung(self) -> CaseFailed:
+        """End it with SIGABRT, upon which it writes down what each of its threads is doing."""
+        self._process.send_signal(signal.SIGABRT)
+        self._process.send_signal(signal.SIGCONT)
+        self._process.wait()
+        threads = self._log.read_text(errors="replace").strip()
+        return CaseFailed(f"a job's process hung for {PATIENCE:g} s; it last said {self._events[-1:]}\n{threads}")
+
     def __enter__(self) -> Self:
         return self
 
@@ -177,6 +180,7 @@ class Child:
                 self._events.append(_event(line))
                 self._changed.notify_all()
         with self._changed:
+            self._silent = True
             self._changed.notify_all()
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from krishiv_conformance._case import Ground
     from krishiv_conformance._children import Child
 
-__all__ = ["RATE", "ROWS", "follow_cases", "kill_cases"]
+__all__ = ["RATE", "ROWS", "follow_cases", "source_cases"]
 
 STEPS = (
     "barrier.before_emit",
@@ -38,7 +38,7 @@ _PATIENCE = 60.0
 _LOOK = 0.05
 
 
-def kill_cases() -> list[Case]:
+def source_cases() -> list[Case]:
     """Return the kill cases of a source."""
     return [
         *(_at(step) for step in STEPS),

@@ -1,0 +1,53 @@
+"""The fault matrix: which cases a part has, and the reference partners it is tested against."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from krishiv_conformance._cases import job_kills, sink_contract, source_contract, source_kills, store_contract
+from krishiv_conformance._cases.combination import combination_cases
+from krishiv_conformance._cases.store_kills import hammer_cases
+from krishiv_conformance._cases.zombies import zombie_cases
+from krishiv_conformance._reference import ReferenceHarness
+from krishiv_conformance._shipped import FilesystemStoreHarness, SqliteSinkHarness
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from krishiv_conformance._case import Case
+    from krishiv_conformance._harness import SourceHarness
+
+__all__ = ["SUITE_VERSION", "combination_cases", "reference_partners", "sink_cases", "source_cases", "store_cases"]
+
+SUITE_VERSION = "1"
+"""Goes up when cases are added or become stricter: evidence of an older suite is not taken over."""
+
+
+def reference_partners() -> tuple[ReferenceHarness, SqliteSinkHarness, FilesystemStoreHarness]:
+    """Return what a part is tested with where it is not itself under test: source, sink and store."""
+    return ReferenceHarness(), SqliteSinkHarness(), FilesystemStoreHarness()
+
+
+def sink_cases() -> list[Case]:
+    """Return the matrix of a two-phase sink."""
+    return [*sink_contract.contract_cases(), *job_kills.sink_cases(), *zombie_cases("sink")]
+
+
+def source_cases(harness: SourceHarness, workdir: Path) -> list[Case]:
+    """Return the matrix of a source, as far as its capabilities go.
+
+    Parameters
+    ----------
+    workdir : Path
+        An empty directory, to make the source in.
+    """
+    cases = [*source_contract.contract_cases(harness.make(workdir).capabilities()), *source_kills.source_cases()]
+    if harness.follow(workdir) is not None:
+        cases += [*source_contract.follow_contract_cases(), *source_kills.follow_cases()]
+    return cases
+
+
+def store_cases() -> list[Case]:
+    """Return the matrix of a checkpoint store."""
+    zombies = zombie_cases("store", ("manifest.before", "manifest.after", "retire.before"))
+    return [*store_contract.contract_cases(), *hammer_cases(), *job_kills.store_cases(), *zombies]
