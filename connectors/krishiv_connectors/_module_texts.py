@@ -64,8 +64,11 @@ def _folder_texts(package: str) -> Iterator[tuple[str, str]]:
 def _text(name: str) -> Iterator[tuple[str, str]]:
     """Yield the module's name and text; nothing for a compiled one, whose version is certified instead."""
     spec = _spec(name)
-    get_source = getattr(spec.loader if spec else None, "get_source", None)
-    text: str | None = get_source(name) if get_source else None
+    if spec is None:
+        return
+    get_source = getattr(spec.loader, "get_source", None)
+    # Of a module run with `python -m` the loader knows only the real name.
+    text: str | None = get_source(spec.name) if get_source else None
     if text is not None:
         yield name, text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -83,3 +84,17 @@ def test_module_texts_are_empty_for_a_class_without_a_file() -> None:
 def test_module_texts_leave_out_base_classes_of_compiled_modules(package: Callable[[str, str], None]) -> None:
     package("thirdparty.sink", "import pyarrow.lib\nclass Mine(pyarrow.lib._Weakrefable): ...\n")
     assert list(module_texts(load("thirdparty.sink", "Mine"))) == ["thirdparty.sink"]
+
+
+def test_module_texts_are_found_when_the_module_is_run_with_dash_m(
+    package: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    text = (
+        "from krishiv_connectors import Sink, module_texts\n"
+        "class Mine(Sink): ...\n"
+        "print(*module_texts(Mine), module_texts(Mine)['__main__'].count('class Mine'))\n"
+    )
+    package("thirdparty.job", text)
+    command = [sys.executable, "-m", "thirdparty.job"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["__main__", "krishiv_connectors._sink", "1"]
