@@ -92,9 +92,9 @@ def test_module_texts_are_found_when_the_module_is_run_with_dash_m(
     text = (
         "from krishiv_connectors import Sink, module_texts\n"
         "class Mine(Sink): ...\n"
-        "print(*module_texts(Mine), module_texts(Mine)['__main__'].count('class Mine'))\n"
+        "print(*module_texts(Mine))\n"
     )
     package("thirdparty.job", text)
     command = [sys.executable, "-m", "thirdparty.job"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["__main__", "krishiv_connectors._sink", "1"]
+    assert done.stdout.split() == ["__main__", "krishiv_connectors._sink"]
