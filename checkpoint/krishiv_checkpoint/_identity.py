@@ -167,7 +167,8 @@ def _way_out(problems: Mapping[str, str], matching: _Matching) -> str:
     for operator in filter(None, problems):
         if close := difflib.get_close_matches(operator, fresh, n=1, cutoff=0.4):
             return f"{advice} pass state_map={{{operator!r}: {close[0]!r}}} if that is the same operator"
+    new = f"; new in this pipeline: {', '.join(map(repr, fresh))}" if fresh else ""
     return (
         f"{advice} name operators with name=, map them with state_map={{old: new}}, or give up their state with "
-        f"drop_state=[...]; a sink can be dropped from a savepoint, which holds no uncommitted epochs"
+        f"drop_state=[...]; a sink can be dropped from a savepoint, which holds no uncommitted epochs{new}"
     )

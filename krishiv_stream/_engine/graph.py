@@ -135,8 +135,12 @@ def build(
     """
     builder = _Builder(ids, columns, settings, identity, snapshots, store, control, writer, metrics)
     builder.count_consumers(nodes)
-    for node in nodes:
-        builder.add(node)
+    try:
+        for node in nodes:
+            builder.add(node)
+    except BaseException:  # damaged state, a source that is not there: no task will ever close what is open already
+        builder.close()
+        raise
     return builder.graph
 
 
@@ -167,6 +171,12 @@ class _Builder:
         self._consumers: dict[Node, list[Node]] = {}
         self._side: dict[Node, Ends] = {}
         self._windows = 1
+        self._stores: list[BlockStore] = []
+
+    def close(self) -> None:
+        """Let go of the state of a graph that does not come about."""
+        for blocks in self._stores:
+            blocks.close()
 
     def count_consumers(self, nodes: Sequence[Node]) -> None:
         """Note who consumes each node, and how many share the memory budget."""
@@ -372,10 +382,10 @@ class _Builder:
         return operator
 
     def _blocks(self, id: str, subtask: int) -> BlockStore:
-        directory = self._settings.state_directory
-        if directory is None:
-            return MemoryBlocks()
-        return RocksBlocks(directory / f"{id}-{subtask}", self._settings.memory_budget // self._windows)
+        directory, budget = self._settings.state_directory, self._settings.memory_budget // self._windows
+        blocks = MemoryBlocks() if directory is None else RocksBlocks(directory / f"{id}-{subtask}", budget)
+        self._stores.append(blocks)
+        return blocks
 
     def _add_sink(self, node: SinkNode) -> None:
         id = self._ids[node]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import shutil
 import threading
 import time
 from concurrent.futures import Future
@@ -32,6 +33,7 @@ from krishiv_stream._settings import StateBackend
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
+    from pathlib import Path
 
     from krishiv_checkpoint import Attempt, CheckpointStore, Committer
     from krishiv_stream._runtime.submission import Submission
@@ -161,7 +163,9 @@ class EmbeddedJob:
 
     def _main(self) -> None:
         try:
-            with _locked(self._submission):
+            with _locked(self._submission) as alone:
+                if alone:
+                    _clear_work(self._submission)
                 result = self._attempts()
         except BaseException as error:
             self._state = JobState.FAILED
@@ -253,7 +257,7 @@ class EmbeddedJob:
             submission.nodes,
             submission.ids,
             submission.columns,
-            settings=_graph_settings(submission),
+            settings=_graph_settings(submission, attempt.token),
             identity=JobIdentity(
                 job=attempt.job,
                 lineage=attempt.lineage,
@@ -302,12 +306,23 @@ def _open_store(submission: Submission) -> CheckpointStore:
 
 
 @contextlib.contextmanager
-def _locked(submission: Submission) -> Generator[None]:
+def _locked(submission: Submission) -> Generator[bool]:
+    """Hold the job's lock; gives whether no other process can be at work in the job's directory."""
     if submission.directory is None:
-        yield
+        yield True
         return
-    with JobLock(submission.directory, take_over=submission.take_over):
-        yield
+    with JobLock(submission.directory, take_over=submission.take_over) as lock:
+        yield lock.held
+
+
+def _work(directory: Path) -> Path:
+    """Return where the attempts of a job keep what no later one needs."""
+    return directory / "work"
+
+
+def _clear_work(submission: Submission) -> None:
+    if submission.directory is not None:
+        shutil.rmtree(_work(submission.directory), ignore_errors=True)
 
 
 def _open_committer(
@@ -342,8 +357,8 @@ def _checkpoint_settings(submission: Submission) -> CheckpointSettings:
     )
 
 
-def _graph_settings(submission: Submission) -> GraphSettings:
-    settings = submission.settings
+def _graph_settings(submission: Submission, token: int) -> GraphSettings:
+    settings, directory = submission.settings, submission.directory
     rocksdb = settings.state_backend is StateBackend.ROCKSDB
     return GraphSettings(
         parallelism=settings.parallelism,
@@ -351,5 +366,6 @@ def _graph_settings(submission: Submission) -> GraphSettings:
         batch_rows=settings.batch_rows,
         linger=settings.linger,
         memory_budget=settings.memory_budget,
-        state_directory=submission.directory / "work" if rocksdb and submission.directory is not None else None,
+        # Each attempt has its own: one that was taken over from may still be alive.
+        state_directory=_work(directory) / str(token) if rocksdb and directory is not None else None,
     )

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import shutil
 from collections import OrderedDict
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
+from krishiv_checkpoint import StoreFull
+
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
 __all__ = ["BlockStore", "MemoryBlocks", "RocksBlocks"]
@@ -77,14 +81,20 @@ class MemoryBlocks:
 
 
 class RocksBlocks:
-    """The newest blocks in memory, the others in RocksDB.
+    """The newest blocks in memory, the others in RocksDB, which is opened when the first one moves there.
 
     Parameters
     ----------
     directory : Path
-        Where RocksDB writes; emptied first, because a restart restores from the checkpoint.
+        Where RocksDB writes; emptied first, because a restart restores from the checkpoint. Nobody else's: two
+        attempts that are alive at once would remove each other's files.
     budget : int
         Bytes that may stay in memory.
+
+    Raises
+    ------
+    StoreFull
+        By any method but `close`, if `directory` is on a full disk.
     """
 
     def __init__(self, directory: Path, budget: int) -> None:
@@ -94,7 +104,7 @@ class RocksBlocks:
         self._sizes: dict[int, int] = {}
         self._next = 0
         self._bytes = 0
-        self._db = _open(directory)
+        self._db: Any = None
 
     def put(self, batch: pa.RecordBatch) -> int:
         """Keep `batch`; the oldest blocks go to disk once the budget is exceeded."""
@@ -109,13 +119,19 @@ class RocksBlocks:
     def get(self, block: int) -> pa.RecordBatch:
         """Return the batch kept under `block`."""
         batch = self._hot.get(block)
-        return _decode(self._db[_key(block)]) if batch is None else batch
+        if batch is not None:
+            return batch
+        if block not in self._sizes:
+            raise KeyError(block)
+        with _disk_errors(self._directory):
+            return _decode(self._db[_key(block)])
 
     def drop(self, block: int) -> None:
         """Forget `block`."""
         size = self._sizes.pop(block)
         if self._hot.pop(block, None) is None:
-            del self._db[_key(block)]
+            with _disk_errors(self._directory):
+                del self._db[_key(block)]
         else:
             self._bytes -= size
 
@@ -132,13 +148,17 @@ class RocksBlocks:
     def close(self) -> None:
         """Close RocksDB and remove its files."""
         self._hot.clear()
-        self._db.close()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        if self._db is not None:
+            self._db.close()
+            shutil.rmtree(self._directory, ignore_errors=True)
 
     def _spill(self) -> None:
         block = next(iter(self._hot))
         batch = self._hot[block]
-        self._db[_key(block)] = _encode(batch)  # written before it leaves memory: the snapshot thread may be reading
+        with _disk_errors(self._directory):
+            if self._db is None:
+                self._db = _open(self._directory)
+            self._db[_key(block)] = _encode(batch)  # before it leaves memory: the snapshot thread may be reading
         del self._hot[block]
         self._bytes -= self._sizes[block]
 
@@ -156,6 +176,22 @@ def _open(directory: Path) -> Any:  # rocksdict's stub knows Rdict only with pic
     setattr(write, "disable_wal", True)  # noqa: B010
     database.set_write_options(write)
     return database
+
+
+@contextmanager
+def _disk_errors(directory: Path) -> Generator[None]:
+    """Turn "no space left" into the error that says what to do. RocksDB's errors are bare exceptions with a text."""
+    try:
+        yield
+    except Exception as error:
+        if "No space left" not in str(error):
+            raise
+        raise StoreFull(
+            f"no space left in {directory} for state beyond memory_budget",
+            hint="free space on that file system or raise memory_budget, then run the job again: it resumes from its "
+            "last checkpoint",
+            key=str(directory),
+        ) from error
 
 
 def _key(block: int) -> bytes:
