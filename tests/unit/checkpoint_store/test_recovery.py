@@ -510,6 +510,15 @@ def test_mapped_state_is_in_the_log_when_the_attempt_begins(store: CheckpointSto
     assert again.lineage == LINEAGE
 
 
+def test_a_dropped_sink_is_out_of_the_log_when_the_attempt_begins(store: CheckpointStore) -> None:
+    """P3: the restart need not drop it again."""
+    source, window, _ = PLAN.operators
+    plan = Fingerprint((source, window))
+    logged(store, manifest(1, committed={"out": {"0": 1}}))
+    begin(store, Sinks({}), fingerprint=plan, drop_state=["out"])
+    assert begin(store, Sinks({}), fingerprint=plan).committed_through == {}
+
+
 def test_a_two_phase_sink_that_became_another_kind_is_refused_while_epochs_wait(store: CheckpointStore) -> None:
     """P5: somebody must be able to commit them."""
     logged(store, manifest(1, pending=(committable(1),)))

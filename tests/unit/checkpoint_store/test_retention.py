@@ -246,6 +246,36 @@ def test_a_crash_between_two_deletes_leaves_a_sound_log() -> None:
         assert store.list("state/") == store.list("staged/") == []
 
 
+def test_a_crash_between_two_deletes_leaves_no_hole_that_a_sleeper_takes_for_the_end() -> None:
+    """P9: that is why entries go oldest first."""
+    for deletes, slept_after in itertools.product(range(5), range(1, 5)):
+        store = MemoryStore()
+        zombie = JobLog(store)
+        zombie.append(takeover(1))
+        for epoch in range(1, slept_after):
+            zombie.append(manifest(epoch))
+        log = JobLog(store)
+        log.append(takeover(2))
+        log.keep_manifests(1)
+        for epoch in range(5, 9):
+            log.append(manifest(epoch, token=2))
+        left = itertools.count()
+        delete = store.delete
+
+        def dying(key: str, delete=delete, left=left, deletes=deletes) -> None:
+            if next(left) == deletes:
+                raise RuntimeError
+            delete(key)
+
+        store.delete = dying
+        with pytest.raises(RuntimeError):
+            retire(log, store, 1, 2)
+        store.delete = delete
+        with pytest.raises(Fenced):
+            zombie.append(manifest(slept_after))
+        assert [m.epoch for m in JobLog(store).read().manifests()] == [8]
+
+
 def test_keeping_nothing_is_refused(store: CheckpointStore) -> None:
     with pytest.raises(ValueError, match="not 1 or more"):
         retire(JobLog(store), store, 0, 1)

@@ -139,9 +139,14 @@ def test_what_was_committed_after_its_epoch_is_not_in_a_savepoint(store: Checkpo
 
 def test_a_savepoint_is_never_overwritten(store: CheckpointStore) -> None:
     """Immutable."""
-    written = job_with_savepoint(store)
+    job_with_savepoint(store)
+    saved = store.list("savepoints/")
+    log = JobLog(store)
+    later = manifest(3, operators=(put(store, "state/1-3/a.arrow", b"later"),))
+    log.append(later)
     with pytest.raises(SavepointExists):
-        create_savepoint(JobLog(store), written, "before-upgrade", DONE)
+        create_savepoint(log, later, "before-upgrade", DONE)
+    assert store.list("savepoints/") == saved
 
 
 def test_two_attempts_that_save_under_one_name_do_not_mix(store: CheckpointStore) -> None:
@@ -160,6 +165,34 @@ def test_two_attempts_that_save_under_one_name_do_not_mix(store: CheckpointStore
     with pytest.raises((Fenced, SavepointExists)):
         create_savepoint(log, mine, "s", {})
     assert state_of(load_savepoint(store, "s").store, load_savepoint(store, "s").manifest.operators) == [b"theirs"]
+
+
+def test_a_zombie_does_not_write_over_the_files_of_a_finished_savepoint(store: CheckpointStore) -> None:
+    """P11: it looked before its successor saved under the same name, and copies after."""
+    wrapped = Wrapped(store)
+    zombie = JobLog(wrapped)
+    zombie.append(takeover(1))
+    mine = manifest(2, operators=(put(store, "state/1-2/a.arrow", b"mine"),))
+    zombie.append(mine)
+
+    def successor_saves() -> None:
+        log = JobLog(store)
+        log.append(takeover(2))
+        theirs = manifest(3, token=2, operators=(put(store, "state/2-3/a.arrow", b"theirs"),))
+        log.append(theirs)
+        create_savepoint(log, theirs, "s", {})
+
+    writer = store.writer
+
+    def writer_late(key: str):
+        successor_saves()
+        return writer(key)
+
+    wrapped.writer = writer_late
+    with pytest.raises(SavepointExists):
+        create_savepoint(zombie, mine, "s", {})
+    savepoint = load_savepoint(store, "s")
+    assert state_of(savepoint.store, savepoint.manifest.operators) == [b"theirs"]
 
 
 def test_a_fenced_attempt_makes_no_savepoint(store: CheckpointStore) -> None:
@@ -436,6 +469,14 @@ def test_a_zombie_that_commits_the_replaced_tip_is_noticed(store: CheckpointStor
         begin(store, Sinks({"out": world}))
 
 
+def test_marks_from_before_an_earlier_fork_do_not_stop_a_restore_within_the_lineage(store: CheckpointStore) -> None:
+    """P15: only a new lineage has to explain the output that it finds."""
+    job_with_savepoint(store)
+    world = applied_through(2)
+    world.apply(9, lineage=OTHER)
+    assert begin(store, Sinks({"out": world}), restore="before-upgrade").lineage == LINEAGE
+
+
 def test_a_savepoint_is_refused_when_the_sink_lost_epochs_of_it(store: CheckpointStore) -> None:
     """P15: marker lost."""
     job_with_savepoint(store)
@@ -504,6 +545,41 @@ def test_a_fork_never_opens_the_original_jobs_lineage(tmp_path: Path) -> None:
     sinks = Sinks({"out": applied_through(2)}, "fork")
     attempt = begin(MemoryStore(), sinks, restore=str(tmp_path / "saved"), job="fork")
     assert [lineage for lineage, _ in sinks.opened] == [attempt.lineage]
+
+
+def test_a_fork_that_accepts_duplicates_opens_its_sinks_once(tmp_path: Path) -> None:
+    """P15: its lineage is new already."""
+    job_with_savepoint(FilesystemStore(tmp_path / "origin"), str(tmp_path / "saved"))
+    sinks = Sinks({"out": applied_through(4)}, "fork")
+    attempt = begin(MemoryStore(), sinks, restore=str(tmp_path / "saved"), job="fork", on_sink_ahead="duplicate")
+    assert sinks.opened == [(attempt.lineage, 1)]
+    assert len(attempt.overlap) == 1
+
+
+def test_a_fork_does_not_mind_that_the_original_goes_on_meanwhile(tmp_path: Path) -> None:
+    """P15: compared once, before the fork is in the log; what comes after is the original's own."""
+    job_with_savepoint(FilesystemStore(tmp_path / "origin"), str(tmp_path / "saved"))
+    world = applied_through(2)
+
+    class Busy(Sinks):
+        def __call__(self, lineage: str, token: int):
+            committers = super().__call__(lineage, token)
+            committers["out"].list_prepared = lambda lineage: world.apply(3) or []
+            return committers
+
+    assert begin(MemoryStore(), Busy({"out": world}, "fork"), restore=str(tmp_path / "saved"), job="fork").overlap == ()
+
+
+def test_a_fork_remembers_the_epochs_of_its_original(tmp_path: Path) -> None:
+    """P2: the highest id triggered is in the fork's log too."""
+    log = JobLog(MemoryStore())
+    log.append(takeover(1))
+    written = manifest(2, highest=9)
+    log.append(written)
+    create_savepoint(log, written, str(tmp_path / "saved"), {})
+    store = MemoryStore()
+    assert begin(store, Sinks({}), restore=str(tmp_path / "saved")).next_epoch == 10
+    assert begin(store, Sinks({})).next_epoch == 10
 
 
 def test_a_fork_into_the_originals_output_is_refused_once_the_original_went_on(tmp_path: Path) -> None:
