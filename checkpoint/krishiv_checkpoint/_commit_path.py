@@ -26,6 +26,7 @@ COMMIT_PATH: tuple[str, ...] = (
     "krishiv_checkpoint._records",
     "krishiv_checkpoint._recovery",
     "krishiv_checkpoint._recovery_rules",
+    "krishiv_checkpoint._recovery_steps",
     "krishiv_checkpoint._requests",
     "krishiv_checkpoint._retention",
     "krishiv_checkpoint._savepoints",

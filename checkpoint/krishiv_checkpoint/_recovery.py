@@ -14,33 +14,27 @@ from it, and needs no more the leave that `on_sink_ahead`, `state_map` and `drop
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, get_args
 
-from krishiv_checkpoint._attempt import Attempt, RetryPolicy, commit_step, utc_now
-from krishiv_checkpoint._entries import FORMAT, Fingerprint, Manifest, Takeover
+from krishiv_checkpoint._attempt import Attempt, RetryPolicy, utc_now
 from krishiv_checkpoint._errors import CorruptManifest
 from krishiv_checkpoint._failpoints import failpoint
-from krishiv_checkpoint._identity import MappedState, map_state, new_lineage, new_writer
+from krishiv_checkpoint._identity import new_writer
 from krishiv_checkpoint._job_log import JobLog
 from krishiv_checkpoint._keys import check_name
-from krishiv_checkpoint._log_view import LogView, is_damaged
-from krishiv_checkpoint._records import BarrierKind
-from krishiv_checkpoint._recovery_rules import committed_after, leftovers, next_epoch, plan_commits
-from krishiv_checkpoint._savepoints import Savepoint, import_state, load_savepoint
-from krishiv_checkpoint._seams import CheckpointStore, Committer
-from krishiv_checkpoint._sink_survey import Expectation, OnSinkAhead, SinkSurvey
+from krishiv_checkpoint._recovery_steps import OpenCommitters, Recovery, RecoveryRequest
+from krishiv_checkpoint._savepoints import load_savepoint
+from krishiv_checkpoint._sink_survey import OnSinkAhead
 from krishiv_guarantees import ConfigurationError
 
 if TYPE_CHECKING:
-    from krishiv_checkpoint._recovery_rules import SinkState
+    from collections.abc import Callable, Collection, Mapping
+
+    from krishiv_checkpoint._entries import Fingerprint
+    from krishiv_checkpoint._log_view import LogView
+    from krishiv_checkpoint._seams import CheckpointStore
 
 __all__ = ["OpenCommitters", "begin_attempt"]
-
-OpenCommitters = Callable[[str, int], Mapping[str, Committer]]
-"""Opens the committer of every two-phase sink under a lineage and a token; closing them is the caller's."""
 
 _LATEST, _NOTHING = "latest", "none"
 
@@ -96,7 +90,7 @@ def begin_attempt(
     if on_sink_ahead not in get_args(OnSinkAhead):
         valid = ", ".join(get_args(OnSinkAhead))
         raise ConfigurationError(f"on_sink_ahead is {on_sink_ahead!r}", hint=f"use one of {valid}")
-    request = _Request(
+    request = RecoveryRequest(
         store=store,
         job=check_name("job", job),
         fingerprint=fingerprint,
@@ -117,34 +111,10 @@ def begin_attempt(
         view = _take_over(request, log)
     if request.latest and view.finish:
         return _finished(request, log, view)
-    return _Recovery(request, log, view).run()
+    return Recovery(request, log, view).run()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Request:
-    store: CheckpointStore
-    job: str
-    fingerprint: Fingerprint
-    open_committers: OpenCommitters
-    writer: str
-    latest: bool
-    savepoint: Savepoint | None
-    on_sink_ahead: OnSinkAhead
-    state_map: Mapping[str, str]
-    drop_state: frozenset[str]
-    retry: RetryPolicy
-    now: Callable[[], str]
-
-    def takeover(self, view: LogView) -> Takeover:
-        base = "tip" if view.records else "empty"
-        lineage = view.lineage or new_lineage()
-        return Takeover(FORMAT, self.job, lineage, view.token + 1, self.writer, view.highest_epoch, base)
-
-    def takeover_damaged(self, token: int) -> Takeover:
-        return Takeover(FORMAT, self.job, "", token, self.writer, 0, "damaged")
-
-
-def _take_over(request: _Request, log: JobLog) -> LogView:
+def _take_over(request: RecoveryRequest, log: JobLog) -> LogView:
     failpoint("takeover.before")
     try:
         view = log.take_over(request.takeover)
@@ -156,7 +126,7 @@ def _take_over(request: _Request, log: JobLog) -> LogView:
     return view
 
 
-def _finished(request: _Request, log: JobLog, view: LogView) -> Attempt:
+def _finished(request: RecoveryRequest, log: JobLog, view: LogView) -> Attempt:
     manifest = view.manifest
     return Attempt(
         job=request.job,
@@ -170,148 +140,3 @@ def _finished(request: _Request, log: JobLog, view: LogView) -> Attempt:
         next_epoch=view.highest_epoch + 1,
         finished=view.finish,
     )
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """What the sinks turned out to be, and what follows from it."""
-
-    sinks: list[SinkState]
-    overlap: tuple[str, ...]
-    next_epoch: int
-    new_lineage: bool
-
-
-class _Recovery:
-    """Steps 2 to 5 for one attempt."""
-
-    def __init__(self, request: _Request, log: JobLog, view: LogView) -> None:
-        self._request = request
-        self._log = log
-        self._view = view
-        self._base = request.savepoint.manifest if request.savepoint else view.manifest if request.latest else None
-        # A savepoint of the lineage that the log is in continues it; of any other, and nothing at all, is a fork (P1).
-        continues = request.latest or (self._base is not None and self._base.lineage == view.lineage)
-        self._lineage = view.lineage if continues else new_lineage()
-        self._committers: Mapping[str, Committer] = {}
-
-    def run(self) -> Attempt:
-        state = self._map_state()
-        self._open(self._lineage)
-        survey = SinkSurvey(self._committers, self._request.job, self._expectation(state), self._request.retry)
-        outcome = self._settle(survey)
-        committed = self._commit(state, outcome.sinks)
-        if outcome.new_lineage:
-            self._open(new_lineage())
-            committed = {}
-        manifest, since = self._base, 1
-        if self._replaces_tip(state, outcome):
-            manifest, since = self._replace_tip(state, committed, outcome)
-        self._abort(since)
-        self._look_again(survey, outcome)
-        failpoint("recovery.after_restore")
-        return Attempt(
-            job=self._request.job,
-            lineage=self._lineage,
-            token=self._view.token,
-            writer=self._request.writer,
-            log=self._log,
-            manifest=manifest,
-            operators=manifest.operators if manifest else (),
-            committed_through=committed,
-            next_epoch=outcome.next_epoch,
-            committers=self._committers,
-            overlap=outcome.overlap,
-        )
-
-    def _map_state(self) -> MappedState:
-        if self._base is None:
-            return MappedState((), {})
-        return map_state(self._base, self._request.fingerprint, self._request.state_map, self._request.drop_state)
-
-    def _open(self, lineage: str) -> None:
-        self._lineage = lineage
-        self._committers = self._request.open_committers(lineage, self._view.token)
-
-    def _expectation(self, state: MappedState) -> Expectation:
-        base, savepoint = self._base, self._request.savepoint
-        return Expectation(
-            lineage=savepoint.manifest.lineage if savepoint else self._lineage,
-            epoch=base.epoch if base else 0,
-            committed=state.committed_through,
-            pending=base.pending if base else (),
-            own=base is None or base.job == self._request.job,
-        )
-
-    def _settle(self, survey: SinkSurvey) -> _Outcome:
-        request, expected = self._request, survey.expected
-        begins = self._base is None or self._lineage != self._view.lineage
-        foreign = survey.foreign({self._lineage, expected.lineage}, request.on_sink_ahead) if begins else ()
-        found = survey.look()
-        fits, ahead = survey.accept(found, request.on_sink_ahead)
-        highest = max(self._view.highest_epoch, self._base.highest_epoch if self._base else 0)
-        forks = bool(ahead) and expected.lineage == self._lineage
-        return _Outcome(fits, (*foreign, *ahead), next_epoch(highest, found), forks)
-
-    def _commit(self, state: MappedState, sinks: list[SinkState]) -> dict[str, dict[str, int]]:
-        failpoint("recovery.before_commit")
-        committed = dict(state.committed_through)
-        for sink in sinks:
-            for step in plan_commits(sink):
-                commit_step(self._committers[sink.sink], step, self._lineage, self._request.retry)
-            if known := committed_after(sink):
-                committed[sink.sink] = known
-        failpoint("recovery.after_commit")
-        return committed if self._lineage == self._view.lineage else {}
-
-    def _replaces_tip(self, state: MappedState, outcome: _Outcome) -> bool:
-        remapped = self._base is not None and state.operators != self._base.operators
-        dropped = self._base is not None and state.committed_through.keys() != self._base.committed_through.keys()
-        return not self._request.latest or bool(outcome.overlap) or remapped or dropped
-
-    def _replace_tip(
-        self, state: MappedState, committed: dict[str, dict[str, int]], outcome: _Outcome
-    ) -> tuple[Manifest, int]:
-        failpoint("recovery.before_fork")
-        request, view = self._request, self._view
-        operators = state.operators
-        if request.savepoint:
-            operators = import_state(request.savepoint, operators, request.store, view.token)
-        manifest = Manifest(
-            format=FORMAT,
-            job=request.job,
-            lineage=self._lineage,
-            token=view.token,
-            writer=request.writer,
-            epoch=self._base.epoch if self._base else view.highest_epoch,
-            highest_epoch=outcome.next_epoch - 1,
-            kind=BarrierKind.CHECKPOINT,
-            fingerprint=request.fingerprint,
-            operators=operators,
-            committed_through=committed,
-            pending=(),
-            created=request.now(),
-        )
-        damaged = any(record.entry.token == view.token and is_damaged(record.entry) for record in view.records)
-        record = self._log.append(manifest, anew=damaged)
-        failpoint("recovery.after_fork")
-        return manifest, record.sequence
-
-    def _abort(self, since: int) -> None:
-        """Abort what dead attempts prepared and no manifest from entry `since` on lists, in every lineage here."""
-        failpoint("recovery.before_abort")
-        token = self._view.token
-        for lineage in filter(None, dict.fromkeys([self._view.lineage, self._lineage])):
-            for sink, committer in self._committers.items():
-                prepared = self._request.retry.call(partial(committer.list_prepared, lineage))
-                manifests = list(self._log.read_as(token).manifests(since))
-                if doomed := leftovers(sink, prepared, manifests, token):
-                    committer.abort(doomed)
-        failpoint("recovery.after_abort")
-
-    def _look_again(self, survey: SinkSurvey, outcome: _Outcome) -> None:
-        # What the tip held prepared is aborted by now if a savepoint took its place within the lineage. If a zombie got
-        # to commit it before that, it shows.
-        goes_back = self._request.savepoint and survey.expected.lineage == self._lineage
-        if goes_back and not outcome.overlap and (ahead := survey.ahead(survey.look())):
-            raise survey.sink_ahead(ahead)

@@ -20,6 +20,7 @@ from krishiv_checkpoint import (
     Prepared,
     SinkAhead,
     SinkBehind,
+    StoreFull,
     Takeover,
 )
 from krishiv_checkpoint._failpoints import arm, disarm
@@ -289,6 +290,37 @@ def test_takeovers_carry_the_highest_epoch_on(store: CheckpointStore) -> None:
     begin(store, Sinks({}))
     begin(store, Sinks({}))
     assert JobLog(store).read().records[-1].entry.highest_epoch == 9
+
+
+def test_an_epoch_id_that_reached_neither_log_nor_sink_returns_under_a_higher_token(store: CheckpointStore) -> None:
+    """P2: (token, epoch) is what is unique: the old one's leavings go, the new one's stay."""
+    world = World()
+    first = begin(store, Sinks({"out": world}))
+    run_epoch(first, 1, world)
+    world.prepare(2, token=first.token, lineage=first.lineage)
+    second = begin(store, Sinks({"out": world}))
+    assert second.next_epoch == 2
+    assert world.aborted == [Prepared(1, 2, 0, b"")]
+    run_epoch(second, 2, world, commit=False)
+    begin(store, Sinks({"out": world}))
+    assert world.epochs(lineage=first.lineage) == [1, 2]
+    assert len(world.aborted) == 1
+
+
+def test_a_job_that_could_not_start_on_a_full_disk_starts_when_there_is_space(store: CheckpointStore) -> None:
+    """Nothing is lost: after the cause is removed the job resumes from its last checkpoint."""
+
+    def full() -> None:
+        raise StoreFull("no space left")
+
+    world = World()
+    logged(store, manifest(1, pending=(committable(1),)))
+    wrapped = Wrapped(store)
+    wrapped.before_create = iter([full])
+    with pytest.raises(StoreFull):
+        begin(wrapped, Sinks({"out": world}))
+    assert world.epochs() == []
+    assert begin(wrapped, Sinks({"out": world})).committed_through == {"out": {"0": 1}}
 
 
 # --- comparison (P15)

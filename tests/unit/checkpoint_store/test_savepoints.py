@@ -420,6 +420,36 @@ def test_an_older_savepoint_restores_once_the_sink_is_rewound(store: CheckpointS
     assert begin(store, Sinks({"out": world})).operators == attempt.operators
 
 
+def test_nothing_is_rewound_for_a_savepoint_that_turns_out_to_be_damaged(store: CheckpointStore) -> None:
+    """P12, P15: the job must still be able to go on from its tip."""
+    job_with_savepoint(store)
+    go_on(store, 3, 4)
+    (key,) = [key for key in store.list("savepoints/") if key.endswith(".arrow")]
+    overwrite(store, key, b"state of epoch X")
+    world = applied_through(3, can_rewind=True)
+    with pytest.raises(CorruptState):
+        begin(store, Sinks({"out": world}), restore="before-upgrade", on_sink_ahead="rewind")
+    assert world.epochs() == [1, 2, 3]
+    assert begin(store, Sinks({"out": world})).committed_through == {"out": {"0": 4}}
+
+
+@pytest.mark.parametrize("name", [n for n in FAILPOINTS if n.startswith(("takeover.", "recovery."))])
+def test_a_crash_anywhere_in_a_rewind_is_recovered_from(store: CheckpointStore, name: str) -> None:
+    """P15: the same call again ends where it would have ended."""
+    job_with_savepoint(store)
+    go_on(store, 3, 4)
+    world = applied_through(3, can_rewind=True)
+    arm(name, "raise")
+    try:
+        with pytest.raises(FailpointError):
+            begin(store, Sinks({"out": world}), restore="before-upgrade", on_sink_ahead="rewind")
+    finally:
+        disarm()
+    attempt = begin(store, Sinks({"out": world}), restore="before-upgrade", on_sink_ahead="rewind")
+    assert world.epochs() == [1, 2]
+    assert (attempt.lineage, attempt.next_epoch, attempt.committed_through) == (LINEAGE, 5, DONE)
+
+
 def test_an_older_savepoint_restores_with_duplicates_under_a_new_lineage(store: CheckpointStore) -> None:
     """P15."""
     job_with_savepoint(store)
