@@ -12,17 +12,20 @@ from krishiv_connectors._staged_sink import StagedSink
 if TYPE_CHECKING:
     from krishiv_connectors._memory import MemoryAppendSink, MemorySink, MemorySource
     from krishiv_connectors._print_sink import PrintSink
-    from krishiv_connectors.files import JsonSink, ParquetSink
+    from krishiv_connectors.files import CsvSource, JsonSink, JsonSource, ParquetSink, ParquetSource
     from krishiv_connectors.sqlite import SqliteSink
 
 __all__ = [
+    "CsvSource",
     "IdempotentSink",
     "JsonSink",
+    "JsonSource",
     "MarkMoved",
     "MemoryAppendSink",
     "MemorySink",
     "MemorySource",
     "ParquetSink",
+    "ParquetSource",
     "PrintSink",
     "Reader",
     "Sink",
@@ -38,11 +41,14 @@ __all__ = [
 
 # Connectors load their libraries when they are first named: importing this package stays fast.
 _CONNECTORS = {
+    "CsvSource": "files",
     "JsonSink": "files",
+    "JsonSource": "files",
     "MemoryAppendSink": "_memory",
     "MemorySink": "_memory",
     "MemorySource": "_memory",
     "ParquetSink": "files",
+    "ParquetSource": "files",
     "PrintSink": "_print_sink",
     "SqliteSink": "sqlite",
 }

@@ -100,7 +100,7 @@ class Reader(ABC, Generic[S]):
         """
         return None
 
-    def close(self) -> None:  # noqa: B027  an optional hook
+    def close(self) -> None:
         """Let go of files and connections. Called once, also after an error."""
 
 

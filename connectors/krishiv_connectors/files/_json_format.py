@@ -1,0 +1,97 @@
+"""NDJSON: one JSON object per line."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, BinaryIO
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.types as pat
+from polars.exceptions import PanicException, PolarsError
+
+from krishiv_connectors._errors import BadJsonLine, UnsupportedField
+from krishiv_connectors.files._text_format import BOM, Malformed, TextFormat
+
+if TYPE_CHECKING:
+    from polars.datatypes import DataType, DataTypeClass
+
+__all__ = ["JsonFormat", "json_type"]
+
+_OLDEST = pl.CompatLevel.oldest()
+
+
+class JsonFormat(TextFormat):
+    """JSON objects, one per line, in UTF-8.
+
+    Polars decodes lines, strictly, to the nearest of its own types (dates and times as text: its own parsing of them
+    takes ten times as long); Arrow casts these, strictly, to the types of the schema.
+    """
+
+    bad_record = BadJsonLine
+
+    def __init__(self, columns: pa.Schema) -> None:
+        self._columns = columns
+        self._types = {field.name: json_type(field) for field in columns}
+
+    def begin(self, path: str, file: BinaryIO, *, complete: bool) -> int | None:
+        """Pass over a byte order mark."""
+        return len(BOM) if file.read(len(BOM)) == BOM else 0
+
+    def decode(self, data: bytes) -> pa.RecordBatch:
+        """Return lines as the columns asked for: a key that is missing is null, others are ignored."""
+        if not data.strip():
+            return pa.RecordBatch.from_pylist([], schema=self._columns)
+        try:
+            table = pl.read_ndjson(io.BytesIO(data), schema=self._types).to_arrow(compat_level=_OLDEST)
+            table = table.cast(self._columns).combine_chunks()
+        except (PolarsError, PanicException, pa.ArrowInvalid) as error:
+            raise Malformed(str(error).splitlines()[0]) from error
+        if table.num_rows != self.count(data) and table.num_rows != len(self.record_starts(data)):
+            raise Malformed(f"{table.num_rows} objects in {len(self.record_starts(data))} lines")
+        return table.to_batches()[0]
+
+    def ends_by_itself(self, data: bytes) -> bool:
+        """Whether `data` is a whole object: no longer line that begins so could be one."""
+        try:
+            self.decode(data)
+        except Malformed:
+            return False
+        return True
+
+
+def json_type(field: pa.Field) -> DataType | DataTypeClass:
+    """Return what JSON values of `field` are decoded to before the cast.
+
+    Raises
+    ------
+    UnsupportedField
+        If no JSON value can become one of this type.
+    """
+    kind = field.type
+    if pat.is_boolean(kind):
+        return pl.Boolean
+    if pat.is_uint64(kind):
+        return pl.UInt64
+    if pat.is_integer(kind):
+        return pl.Int64
+    if pat.is_floating(kind):
+        return pl.Float64
+    if pat.is_list(kind) or pat.is_large_list(kind):
+        return pl.List(json_type(kind.value_field))
+    if pat.is_struct(kind):
+        return pl.Struct({child.name: json_type(child) for child in kind})
+    if _from_text(kind):
+        return pl.String
+    raise UnsupportedField(
+        f"column {field.name!r}: JSON cannot become {kind}",
+        hint="read it as pa.string() and convert it in the pipeline",
+        column=field.name,
+        type=str(kind),
+    )
+
+
+def _from_text(kind: pa.DataType) -> bool:
+    if pat.is_dictionary(kind):
+        return _from_text(kind.value_type)
+    return any(is_(kind) for is_ in (pat.is_string, pat.is_large_string, pat.is_timestamp, pat.is_date, pat.is_decimal))
