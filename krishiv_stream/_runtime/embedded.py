@@ -190,7 +190,8 @@ class EmbeddedJob:
                 _log.warning("job %s failed, restart %d: %s", self.name, self._restarts, error)
             if self._cancelled.wait(self._submission.settings.restart_backoff * 2 ** (self._restarts - 1)):
                 return self._result("cancelled")
-            submission = replace(submission, restore="latest", on_sink_ahead="refuse")
+            if self._attempt is not None:  # what it was told is in the log by now, and must not be done twice
+                submission = replace(submission, restore="latest", on_sink_ahead="refuse", state_map={}, drop_state=())
 
     def _may_restart(self, error: Exception) -> bool:
         return not isinstance(error, _FINAL) and self._restarts < self._submission.settings.restart_attempts
