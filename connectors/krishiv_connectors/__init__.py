@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from krishiv_connectors._memory import MemoryAppendSink, MemorySink, MemorySource
     from krishiv_connectors._print_sink import PrintSink
     from krishiv_connectors.files import CsvSource, JsonSink, JsonSource, ParquetSink, ParquetSource
+    from krishiv_connectors.nexmark import NexmarkSource
     from krishiv_connectors.sqlite import SqliteSink
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "MemoryAppendSink",
     "MemorySink",
     "MemorySource",
+    "NexmarkSource",
     "ParquetSink",
     "ParquetSource",
     "PrintSink",
@@ -47,6 +49,7 @@ _CONNECTORS = {
     "MemoryAppendSink": "_memory",
     "MemorySink": "_memory",
     "MemorySource": "_memory",
+    "NexmarkSource": "nexmark",
     "ParquetSink": "files",
     "ParquetSource": "files",
     "PrintSink": "_print_sink",
