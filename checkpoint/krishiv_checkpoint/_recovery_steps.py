@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from krishiv_checkpoint._attempt import Attempt, RetryPolicy, commit_step
 from krishiv_checkpoint._entries import FORMAT, Fingerprint, Manifest, Takeover
+from krishiv_checkpoint._errors import CommitFailed, ForeignMarks, SinkAhead, SinkBehind
 from krishiv_checkpoint._failpoints import failpoint
 from krishiv_checkpoint._identity import MappedState, map_state, new_lineage
 from krishiv_checkpoint._log_view import LogView, is_damaged
@@ -85,8 +86,12 @@ class Recovery:
         state = self._map_state()
         self._open(self._lineage)
         survey = SinkSurvey(self._committers, self._request.job, self._expectation(state), self._request.retry)
-        outcome = self._settle(survey)
-        committed = self._commit(state, outcome.sinks)
+        try:
+            outcome = self._settle(survey)
+            committed = self._commit(state, outcome.sinks)
+        except (CommitFailed, ForeignMarks, SinkAhead, SinkBehind):
+            self._log.read_as(self._view.token)  # a newer attempt may have gone past this one: then that is the error
+            raise
         if outcome.new_lineage:
             self._open(new_lineage())
             committed = {}
@@ -136,6 +141,7 @@ class Recovery:
         found = survey.look()
         if request.on_sink_ahead == "rewind":
             self._prove_savepoint()
+            self._log.read_as(self._view.token)  # a zombie takes nothing back
         fits, ahead = survey.accept(found, request.on_sink_ahead)
         highest = max(self._view.highest_epoch, self._base.highest_epoch if self._base else 0)
         forks = bool(ahead) and expected.lineage == self._lineage

@@ -15,7 +15,7 @@ from krishiv_checkpoint._attempt import utc_now
 from krishiv_checkpoint._entries import FORMAT, Finish, Manifest
 from krishiv_checkpoint._errors import KeyMissing, StoreFull, StoreUnwritable
 from krishiv_checkpoint._failpoints import failpoint
-from krishiv_checkpoint._records import CommitOutcome
+from krishiv_checkpoint._records import CommitOutcome, CommitStatus
 from krishiv_checkpoint._retention import retire
 from krishiv_checkpoint._savepoints import create_savepoint
 from krishiv_guarantees import ConfigurationError, RetriableError
@@ -184,6 +184,8 @@ class Steps:
         failpoint("commit.before")
         outcome = committer.commit(instruction.epoch, instruction.committables)
         failpoint("commit.after")
+        if outcome.status is CommitStatus.FAILED:
+            self._attempt.log.read_as(self._attempt.token)  # a newer attempt may have gone past this one
         return outcome
 
     def _retire(self) -> None:

@@ -305,6 +305,22 @@ def test_job_fails_by_name_when_a_commit_fails_for_good() -> None:
         assert "table dropped" in str(error)
 
 
+def test_zombie_whose_commit_fails_is_told_that_it_is_fenced() -> None:
+    rig = Rig()
+
+    def taken_over(epoch: int) -> CommitOutcome:
+        rig.sink.before_commit = lambda epoch: None
+        rig.begin()
+        return CommitOutcome.failed("the mark moved past this epoch")
+
+    rig.sink.before_commit = taken_over
+    with rig:
+        rig.driver.checkpoint()
+        rig.plane.next()
+        rig.answer(1)
+        assert isinstance(rig.ended(), Fenced)
+
+
 def test_job_fails_with_the_sinks_own_error_when_commit_raises_a_bug() -> None:
     rig = Rig()
 
