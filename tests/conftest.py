@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.kills import kills_of, sample
-from tests.support.leaks import Leftovers, Resources
+from tests.support.leaks import Leftovers, Resources, open_what_is_kept
 from tests.support.servers import refuse_skip
 
 if TYPE_CHECKING:
@@ -21,6 +21,11 @@ def no_leaks() -> Generator[None]:
     yield
     if leftovers := Leftovers.since(before):
         pytest.fail("left behind: " + "; ".join(leftovers.lines), pytrace=False)
+
+
+def pytest_sessionstart() -> None:
+    """Begin with what stays open for good."""
+    open_what_is_kept()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

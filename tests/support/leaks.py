@@ -7,6 +7,7 @@ Native thread pools (Arrow, DataFusion, Polars, RocksDB) live as long as the pro
 from __future__ import annotations
 
 import gc
+import io
 import os
 import threading
 import time
@@ -14,15 +15,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow.csv as pa_csv
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Leftovers", "Resources"]
+__all__ = ["Leftovers", "Resources", "open_what_is_kept"]
 
 # Descriptors that libraries and the interpreter open once and keep.
 _KEPT_TARGETS = ("anon_inode:", "/dev/", "/proc/")
 # The helper of `multiprocessing` that lives as long as the interpreter.
 _KEPT_CHILD = b"multiprocessing.resource_tracker"
+
+
+def open_what_is_kept() -> None:
+    """Have libraries open now what they open once and keep: pyarrow, at its first CSV file, a pipe for signals."""
+    pa_csv.read_csv(io.BytesIO(b"a\n1\n"))
 
 
 @dataclass(frozen=True)
