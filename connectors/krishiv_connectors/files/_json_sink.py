@@ -30,7 +30,8 @@ class JsonSink(FileSink):
     Notes
     -----
     One object per line, columns in schema order, nulls written out. Times are ISO 8601 text, those with a time zone
-    with its offset; decimals are text, so that no digit is lost; NaN and infinity, which JSON does not have, are null.
+    with its offset; decimals are text, so that no digit is lost; binary columns are base64 text; NaN and infinity,
+    which JSON does not have, are null.
     """
 
     extension = ".ndjson"

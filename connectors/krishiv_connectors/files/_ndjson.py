@@ -21,6 +21,7 @@ def encode_lines(rows: pa.Table | pa.RecordBatch) -> memoryview:
 
     frame = pl.from_arrow(rows)
     assert isinstance(frame, pl.DataFrame)
+    frame = frame.with_columns(pl.col(pl.Binary).bin.encode("base64"))
     lines = (frame.to_struct().struct.json_encode() + "\n").to_arrow(compat_level=pl.CompatLevel.oldest())
     # A large_string array: where each text begins, then all texts without gaps.
     _, offsets, text = lines.buffers()
@@ -32,6 +33,8 @@ def encode_lines(rows: pa.Table | pa.RecordBatch) -> memoryview:
 def check_encodable(schema: pa.Schema) -> None:
     """Raise `UnsupportedColumn` if a column of `schema` cannot be written as JSON."""
     for field in schema:
+        if _is_binary(field.type):
+            continue  # written as base64
         for kind in _leaves(field.type):
             if _is_binary(kind) or pat.is_decimal256(kind) or pat.is_interval(kind) or pat.is_union(kind):
                 raise UnsupportedColumn(

@@ -154,4 +154,4 @@ def test_print_sink_prints_to_standard_output(capsys: pytest.CaptureFixture[str]
 
 def test_print_sink_refuses_bytes() -> None:
     with pytest.raises(UnsupportedColumn):
-        PrintSink().check(pa.schema({"raw": pa.binary()}))
+        PrintSink().check(pa.schema({"raw": pa.list_(pa.binary())}))
