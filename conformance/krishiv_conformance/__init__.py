@@ -1,15 +1,29 @@
-"""Conformance suites for authors of sources, sinks and stores, and the command that certifies them."""
+"""Conformance: the suites that connectors are killed by, and the certificates that they earn.
 
-from __future__ import annotations
+Authors of a connector write a harness (`SinkHarness`, `SourceHarness`, `StoreHarness`) and run
+``krishiv-stream certify module:Harness``.
+"""
 
-from importlib.resources import files
+from krishiv_conformance._case import Case, CaseResult, run_case
+from krishiv_conformance._errors import CaseFailed, CaseUnknown, HarnessMissing, NotCertifiable, TargetMissing
+from krishiv_conformance._files import certificates_in, shipped_certificates
+from krishiv_conformance._harness import Harness, SinkHarness, SourceHarness, StoreHarness
+from krishiv_conformance._rows import SCHEMA
 
-__all__ = ["shipped_certificates"]
-
-
-def shipped_certificates() -> dict[str, str]:
-    """Return the text of every certificate that comes with this distribution, by file name."""
-    folder = files("krishiv_conformance") / "certificates"
-    if not folder.is_dir():
-        return {}
-    return {file.name: file.read_text() for file in folder.iterdir() if file.name.endswith(".json")}
+__all__ = [
+    "Case",
+    "CaseFailed",
+    "CaseResult",
+    "CaseUnknown",
+    "Harness",
+    "HarnessMissing",
+    "NotCertifiable",
+    "SCHEMA",
+    "SinkHarness",
+    "SourceHarness",
+    "StoreHarness",
+    "TargetMissing",
+    "certificates_in",
+    "run_case",
+    "shipped_certificates",
+]

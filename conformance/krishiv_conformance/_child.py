@@ -1,7 +1,7 @@
 """A job in a process of its own, to be killed: ``python -m krishiv_conformance._child SPEC``, the spec as JSON.
 
-Prints one JSON object per line: ``started``, ``epoch`` (whenever one completes or is committed), ``savepoint``,
-``ended``, and ``failed`` with the error's code.
+SIGTERM stops the job. Prints one JSON object per line: ``started``, ``epoch`` (whenever one completes or is
+committed), ``savepoint``, ``ended``, and ``failed`` with the error's code.
 """
 
 from __future__ import annotations
@@ -52,11 +52,7 @@ def main() -> int:
 def pipeline_of(spec: JobSpec) -> ks.Pipeline:
     """Return the pipeline that `spec` describes: source to sink."""
     folder = Path(spec.workdir)
-    harness = harness_at(spec.source)
-    source = harness.follow(folder / SOURCE) if spec.follow else harness.make(folder / SOURCE)
-    if source is None:
-        raise ValueError(f"{spec.source} follows nothing")
-    rows = ks.read(source, name=SOURCE, max_rate=spec.max_rate)
+    rows = ks.read(harness_at(spec.source).make(folder / SOURCE), name=SOURCE, max_rate=spec.max_rate)
     return rows.write(harness_at(spec.sink).make(folder / SINK), name=SINK)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from krishiv_conformance._job import JobSpec
 
-__all__ = ["Child", "Ended"]
+__all__ = ["Child", "Ended", "PATIENCE"]
 
 PATIENCE = 60.0
 """Seconds that anything a child does may take."""
@@ -103,11 +103,6 @@ class Child:
         """Its process id."""
         return self._process.pid
 
-    @property
-    def alive(self) -> bool:
-        """Whether it still runs."""
-        return self._process.poll() is None
-
     def wait(self) -> Ended:
         """Wait for its end."""
         try:
@@ -134,10 +129,11 @@ class Child:
         found = os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         return found is not None and found.si_code == os.CLD_STOPPED
 
-    def wait_seconds(self, seconds: float) -> None:
-        """Give it `seconds`, or until it ends."""
+    def wait_seconds(self, seconds: float) -> bool:
+        """Give it `seconds`; True if it ended meanwhile."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
+        return self._process.returncode is not None
 
     def resume(self) -> None:
         """Let a stopped process go on."""

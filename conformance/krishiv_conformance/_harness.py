@@ -26,8 +26,17 @@ class Harness(ABC):
     which no two cases share.
     """
 
+    role: ClassVar[str]
+    """``"source"``, ``"sink"`` or ``"store"``."""
     connector: ClassVar[type]
     """The class under test: exactly the type of what `make` returns."""
+    variant: ClassVar[str] = ""
+    """What tells this configuration from others of the same class that are certified too: ``"follow"``."""
+
+    @property
+    def name(self) -> str:
+        """The connector's name, with the variant."""
+        return f"{self.connector.__name__}-{self.variant}" if self.variant else self.connector.__name__
 
     def set_up(self, workdir: Path) -> None:  # noqa: B027  an optional hook
         """Make what has to exist before a job starts: a table, a topic. Called once per case."""
@@ -38,6 +47,8 @@ class Harness(ABC):
 
 class SinkHarness(Harness):
     """How the suite handles a two-phase sink."""
+
+    role = "sink"
 
     @abstractmethod
     def make(self, workdir: Path) -> TwoPhaseSink:
@@ -59,9 +70,14 @@ class SinkHarness(Harness):
 class SourceHarness(Harness):
     """How the suite handles a source."""
 
+    role = "source"
+
     @abstractmethod
     def make(self, workdir: Path) -> Source[Any]:
-        """Return the source, bounded, over everything that `fill` has put there."""
+        """Return the source, configured as it is to be certified, over everything that `fill` puts there.
+
+        One that never ends is fine: its jobs are stopped when all rows have arrived.
+        """
 
     @abstractmethod
     def fill(self, workdir: Path, part: int, rows: pa.Table) -> None:
@@ -75,10 +91,6 @@ class SourceHarness(Harness):
         rows : pa.Table, n rows x `SCHEMA`
         """
 
-    def follow(self, workdir: Path) -> Source[Any] | None:
-        """Return a source over the same rows that waits for more, or None if there is none of this class."""
-        return None
-
     def own_rows(self, workdir: Path) -> pa.Table | None:
         """Return the rows of a source that makes its own (a generator); then `fill` is never called.
 
@@ -89,6 +101,8 @@ class SourceHarness(Harness):
 
 class StoreHarness(Harness):
     """How the suite handles a checkpoint store."""
+
+    role = "store"
 
     @abstractmethod
     def make(self, workdir: Path, job: str) -> CheckpointStore:

@@ -34,8 +34,6 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
         Start although another process holds the job.
     savepoint : str
         Name of a savepoint to take once the first epoch is complete; empty: none.
-    follow : bool
-        Read the source that waits for more; SIGTERM stops the job.
     """
 
     source: str
@@ -50,4 +48,3 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     keep_checkpoints: int = 1000
     take_over: bool = False
     savepoint: str = ""
-    follow: bool = False

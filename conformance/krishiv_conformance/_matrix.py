@@ -41,10 +41,13 @@ def source_cases(harness: SourceHarness, workdir: Path) -> list[Case]:
     workdir : Path
         An empty directory, to make the source in.
     """
-    cases = [*source_contract.contract_cases(harness.make(workdir).capabilities()), *source_kills.source_cases()]
-    if harness.follow(workdir) is not None:
-        cases += [*source_contract.follow_contract_cases(), *source_kills.follow_cases()]
-    return cases
+    capabilities = harness.make(workdir).capabilities()
+    follows = capabilities.discovers_splits and not capabilities.bounded
+    return [
+        *source_contract.contract_cases(capabilities),
+        *source_kills.source_cases(),
+        *(source_kills.follow_cases() if follows else ()),
+    ]
 
 
 def store_cases() -> list[Case]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Unpack
 
 import msgspec
 
 from krishiv_conformance._case import NotReached, expect
-from krishiv_conformance._children import Child
+from krishiv_conformance._children import PATIENCE, Child
 from krishiv_conformance._errors import CaseFailed
 from krishiv_conformance._harness import place_of
 from krishiv_conformance._job import JOB, SINK, SOURCE, STORE, JobSpec
@@ -33,12 +34,12 @@ if TYPE_CHECKING:
         max_rate: float | None
         take_over: bool
         savepoint: str
-        follow: bool
         keep_checkpoints: int
 
 
 __all__ = ["Trial"]
 
+_LOOK = 0.05
 PARTS = 4
 """Splits of a source: more than slots, and a number that two slots share evenly."""
 
@@ -61,6 +62,7 @@ class Trial:
         self._folder = ground.workdir / SOURCE
         self._parts: dict[str, int] = {}
         self.expected: list[Row] = []
+        self._ends = ground.source.make(self._folder).capabilities().bounded
         set_pace(self._folder, steps)
         own = ground.source.own_rows(self._folder)
         if own is not None:
@@ -121,11 +123,30 @@ class Trial:
         return True
 
     def finish(self, **options: Unpack[StartOptions]) -> None:
-        """Run until the job has finished, and check its output."""
+        """Run the job to its end and check its output; one that has none is stopped when all rows are there."""
         with self.start(**options) as child:
-            self.expect_finished(child.wait())
+            if self._ends:
+                self.expect_finished(child.wait())
+            else:
+                self.await_output(child)
+                self.stop(child)
         self.check()
         self.check_nothing_left()
+
+    def await_output(self, child: Child) -> None:
+        """Wait until readers see as many rows as were sent: a job without an end does not say when it has caught up."""
+        deadline = time.monotonic() + PATIENCE
+        while len(self.output()) < len(self.expected):
+            if child.wait_seconds(_LOOK):
+                raise CaseFailed(f"the job was to wait for more rows, but {child.wait()}")
+            if time.monotonic() > deadline:
+                raise CaseFailed(f"{len(self.output())} of {len(self.expected)} rows arrived within {PATIENCE:g} s")
+
+    def stop(self, child: Child) -> None:
+        """Have the job stop with a final checkpoint."""
+        child.terminate()
+        ended = child.wait()
+        expect(ended.code == 0 and ended.last.get("state") == "stopped", f"the job was asked to stop, but {ended}")
 
     def expect_finished(self, ended: Ended) -> None:
         """Raise `CaseFailed` unless a process finished the job."""

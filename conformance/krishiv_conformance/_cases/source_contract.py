@@ -17,28 +17,31 @@ from krishiv_conformance._rows import expect_rows, make_rows, rows_of
 from krishiv_connectors import SourceContext
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from krishiv_conformance._case import Ground
     from krishiv_conformance._rows import Row
     from krishiv_connectors import Reader, Source, Split
     from krishiv_guarantees import SkippableError, SourceCapabilities
 
-__all__ = ["contract_cases", "follow_contract_cases"]
+__all__ = ["contract_cases"]
 
 PARTS, PART_ROWS = 3, 30
 _PATIENCE = 30.0
+_QUIET, _MOMENT = 0.3, 0.01
+"""Seconds without rows after which a split without an end has given all it has."""
 
 
 def contract_cases(capabilities: SourceCapabilities) -> list[Case]:
     """Return the contract cases of a source with `capabilities`."""
-    checks = [*_CHECKS, *([replay_keeps_the_order] if capabilities.ordered_replay else [])]
+    checks = list(_CHECKS)
+    if capabilities.ordered_replay:
+        checks.append(replay_keeps_the_order)
+    if capabilities.bounded:
+        checks.append(a_finished_split_stays_finished)
+    if capabilities.discovers_splits:
+        checks.append(new_splits_are_found)
     return [_case(check) for check in checks]
-
-
-def follow_contract_cases() -> list[Case]:
-    """Return those of a source that waits for more rows."""
-    return [_case(new_splits_are_found), _case(a_following_reader_waits)]
 
 
 def _case(check: Callable[[_Bench], None]) -> Case:
@@ -63,6 +66,7 @@ class _Bench:
         self.folder = ground.workdir / SOURCE
         self.expected: list[Row] = []
         self.parts = 0
+        self.ends = ground.source.make(self.folder).capabilities().bounded
         own = ground.source.own_rows(self.folder)
         if own is not None:
             self.expected = rows_of(own)
@@ -81,27 +85,43 @@ class _Bench:
         """Return a fresh object, as in a fresh process."""
         return self.ground.source.make(self.folder)
 
-    def following(self) -> Source[Any]:
-        """Return a fresh object that waits for more."""
-        source = self.ground.source.follow(self.folder)
-        if source is None:
-            raise AssertionError("only sources that follow have these cases")
-        return source
+    def read(self, split: Split, position: Any = None, *, batch_rows: int = 7, known: int | None = None) -> _Reading:
+        """Have a fresh object read `split` from `position` to its end.
 
-    def read(
-        self, source: Source[Any], split: Split, position: Any = None, *, batch_rows: int = 7, patient: bool = True
-    ) -> _Reading:
-        """Read `split` from `position` to its end; not `patient`: until there are no rows just now."""
+        Parameters
+        ----------
+        known : int, optional
+            How many rows are to come. A split without an end is read until they came, and a moment longer; without
+            this, until none came for a while.
+        """
+        source = self.source()
         reading = _Reading()
         reader = source.open(split, position, _context(batch_rows))
         try:
-            for batch in _batches(reader, patient=patient):
+            for batch in self.batches(reader, known):
                 self._check_batch(batch, source.schema(), batch_rows)
                 reading.rows += rows_of(batch.select(source.schema().names))
                 reading.positions.append((len(reading.rows), reader.position()))
         finally:
             reader.close()
         return reading
+
+    def batches(self, reader: Reader[Any], known: int | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield batches until the split ends, or, if it has no end, as `read` says."""
+        rows, last, deadline = 0, time.monotonic(), time.monotonic() + _PATIENCE
+        while not reader.finished:
+            batch = reader.read()
+            if batch is not None:
+                rows, last = rows + batch.num_rows, time.monotonic()
+                yield batch
+                continue
+            reader.position()  # a barrier may pass: sources have to bear that at any time
+            quiet = _QUIET if known is None else _MOMENT
+            if not self.ends and rows >= (known or 0) and time.monotonic() - last > quiet:
+                return
+            if time.monotonic() > deadline:
+                raise CaseFailed(f"a split gave {rows} rows within {_PATIENCE:g} s, and did not end")
+            time.sleep(0.001)
 
     def _check_batch(self, batch: pa.RecordBatch, schema: pa.Schema, batch_rows: int) -> None:
         expect(
@@ -129,38 +149,20 @@ def _refuse(error: SkippableError) -> None:
     raise error
 
 
-def _batches(reader: Reader[Any], *, patient: bool = True) -> Any:
-    """Yield batches until the split ends, or, if not `patient`, until twenty reads in a row gave none."""
-    deadline = time.monotonic() + _PATIENCE
-    idle = 0
-    while not reader.finished:
-        batch = reader.read()
-        if batch is not None:
-            idle = 0
-            yield batch
-            continue
-        reader.position()  # a barrier may pass: sources have to bear that at any time
-        idle += 1
-        if not patient and idle > 20:
-            return
-        if time.monotonic() > deadline:
-            raise CaseFailed(f"a split did not end within {_PATIENCE:g} s")
-        time.sleep(0.001)
-
-
 def every_row_is_read_once(bench: _Bench) -> None:
     """All splits together give every row, each exactly once."""
     source = bench.source()
-    rows = [row for split in source.splits() for row in bench.read(source, split).rows]
+    rows = [row for split in source.splits() for row in bench.read(split).rows]
     expect_rows(bench.expected, rows, "after every split was read")
 
 
 def a_fresh_reader_resumes_at_every_position(bench: _Bench) -> None:
     """From every position that a reader ever had, another object reads exactly the rows that were left."""
     for split in bench.source().splits():
-        reading = bench.read(bench.source(), split, batch_rows=bench.ground.random.randint(1, 3))
+        reading = bench.read(split, batch_rows=bench.ground.random.randint(1, 3))
         for count, position in reading.positions:
-            rest = bench.read(bench.source(), split, position, batch_rows=bench.ground.random.randint(1, 50)).rows
+            left, batch_rows = len(reading.rows) - count, bench.ground.random.randint(1, 50)
+            rest = bench.read(split, position, batch_rows=batch_rows, known=left).rows
             where = f"split {split.id!r} resumed at {position!r}, after {count} rows"
             bench.expect_same(reading.rows[count:], rest, where)
 
@@ -168,17 +170,18 @@ def a_fresh_reader_resumes_at_every_position(bench: _Bench) -> None:
 def a_position_before_the_first_row_is_the_beginning(bench: _Bench) -> None:
     """The position of a reader that has read nothing yet stands for every row (a barrier may come first)."""
     for split in bench.source().splits():
-        whole = bench.read(bench.source(), split).rows
+        whole = bench.read(split).rows
         reader = bench.source().open(split, None, _context(7))
         position = reader.position()
         reader.close()
-        bench.expect_same(whole, bench.read(bench.source(), split, position).rows, f"split {split.id!r} from its start")
+        again = bench.read(split, position, known=len(whole)).rows
+        bench.expect_same(whole, again, f"split {split.id!r} from its start")
 
 
 def positions_survive_json(bench: _Bench) -> None:
     """A position is a JSON value: written to a checkpoint and read back it is the same, and so are split payloads."""
     for split in bench.source().splits():
-        for _, position in bench.read(bench.source(), split, batch_rows=10).positions:
+        for _, position in bench.read(split, batch_rows=10).positions:
             expect(_json(position) == position, f"position {position!r} is not the same after JSON")
         expect(_json(dict(split.payload)) == dict(split.payload), f"the payload of {split.id!r} is not JSON")
 
@@ -203,22 +206,24 @@ def the_schema_is_always_the_same(bench: _Bench) -> None:
     """Fresh objects state the same schema, also after some rows were read."""
     source = bench.source()
     before = source.schema()
-    bench.read(source, source.splits()[0])
+    reader = source.open(source.splits()[0], None, _context(7))
+    next(bench.batches(reader))
+    reader.close()
     expect(bench.source().schema().equals(before) and source.schema().equals(before), "schema() changed")
 
 
 def a_finished_split_stays_finished(bench: _Bench) -> None:
-    """After its last row a reader gives None for ever, and its last position resumes to nothing."""
+    """After its last row a reader gives None for ever, and its last position resumes to nothing (bounded)."""
     for split in bench.source().splits():
         reader = bench.source().open(split, None, _context(16))
-        for _ in _batches(reader):
+        for _ in bench.batches(reader):
             pass
         position = reader.position()
         late = [reader.read() for _ in range(3)]
         expect(late == [None] * 3, f"split {split.id!r} was finished and gave rows again")
         expect(reader.finished, f"split {split.id!r} was finished and is not any more")
         reader.close()
-        rows = bench.read(bench.source(), split, position).rows
+        rows = bench.read(split, position).rows
         expect(rows == [], f"split {split.id!r} resumed at its end gave {len(rows)} rows")
 
 
@@ -227,10 +232,10 @@ def readers_do_not_disturb_each_other(bench: _Bench) -> None:
     source = bench.source()
     splits = source.splits()
     pair = [splits[0], splits[-1]]
-    wanted = [bench.read(bench.source(), split).rows for split in pair]
+    wanted = [bench.read(split).rows for split in pair]
     readers = [source.open(split, None, _context(5)) for split in pair]
     found: list[list[Row]] = [[], []]
-    waiting = {number: _batches(reader) for number, reader in enumerate(readers)}
+    waiting = {number: bench.batches(reader, len(wanted[number])) for number, reader in enumerate(readers)}
     while waiting:
         for number in list(waiting):
             batch = next(waiting[number], None)
@@ -247,20 +252,20 @@ def a_choice_of_columns_changes_no_row(bench: _Bench) -> None:
     """With `columns` a reader gives at least these, with the same values and from the same positions."""
     source = bench.source()
     split = source.splits()[0]
-    whole = bench.read(source, split, batch_rows=4)
+    whole = bench.read(split, batch_rows=4)
     for name in source.schema().names:
         index = source.schema().names.index(name)
         reader = bench.source().open(split, None, _context(4, (name,)))
         values: list[Any] = []
         middle: tuple[int, Any] | None = None
-        for batch in _batches(reader):
+        for batch in bench.batches(reader, len(whole.rows)):
             values += batch.column(name).to_pylist()
             middle = middle or (len(values), reader.position())
         reader.close()
         expect(values == [row[index] for row in whole.rows], f"column {name!r} read alone has other values")
         if middle is not None:
             count, position = middle
-            rest = bench.read(bench.source(), split, position).rows
+            rest = bench.read(split, position, known=len(whole.rows) - count).rows
             bench.expect_same(whole.rows[count:], rest, f"resumed at a position of a reader of {name!r} alone")
 
 
@@ -269,7 +274,7 @@ def the_stated_minimum_of_event_time_holds(bench: _Bench) -> None:
     source = bench.source()
     times = [field.name for field in source.schema() if pa.types.is_timestamp(field.type)]
     for split in source.splits():
-        rows = bench.read(source, split).rows
+        rows = bench.read(split).rows
         for name in times:
             stated = source.event_time_minimum(split, name)
             if stated is None or not rows:
@@ -283,33 +288,23 @@ def the_stated_minimum_of_event_time_holds(bench: _Bench) -> None:
 def replay_keeps_the_order(bench: _Bench) -> None:
     """Read twice, with batches of other sizes, a split gives its rows in the same order (ordered_replay)."""
     for split in bench.source().splits():
-        first = bench.read(bench.source(), split, batch_rows=3).rows
-        second = bench.read(bench.source(), split, batch_rows=64).rows
+        first = bench.read(split, batch_rows=3).rows
+        second = bench.read(split, batch_rows=64, known=len(first)).rows
         expect_rows(first, second, f"split {split.id!r} read twice")
         expect(first == second, f"split {split.id!r} gave the same rows in another order")
 
 
 def new_splits_are_found(bench: _Bench) -> None:
-    """Asked again, a source that follows returns the splits it returned before and the new one."""
-    source = bench.following()
+    """Asked again, a source returns the splits it returned before and the new one (discovers_splits)."""
+    source = bench.source()
     before = [split.id for split in source.splits()]
     bench.add_part()
-    for each in (source, bench.following()):
+    for each in (source, bench.source()):
         after = [split.id for split in each.splits()]
         expect(set(before) <= set(after), f"splits {sorted(set(before) - set(after))} are not returned any more")
         expect(len(after) == len(before) + 1, f"one part was added, the splits were {before} and are {after}")
-    rows = [row for split in source.splits() for row in bench.read(source, split, patient=False).rows]
+    rows = [row for split in source.splits() for row in bench.read(split).rows]
     expect_rows(bench.expected, rows, "after a part was added")
-
-
-def a_following_reader_waits(bench: _Bench) -> None:
-    """Positions of a source that follows resume to exactly the rows that were left, as those of a bounded one."""
-    source = bench.following()
-    for split in source.splits():
-        reading = bench.read(source, split, batch_rows=4, patient=False)
-        for count, position in reading.positions:
-            rest = bench.read(bench.following(), split, position, patient=False).rows
-            bench.expect_same(reading.rows[count:], rest, f"split {split.id!r} resumed at {position!r}")
 
 
 _CHECKS: tuple[Callable[[_Bench], None], ...] = (
@@ -319,7 +314,6 @@ _CHECKS: tuple[Callable[[_Bench], None], ...] = (
     positions_survive_json,
     splits_keep_their_names,
     the_schema_is_always_the_same,
-    a_finished_split_stays_finished,
     readers_do_not_disturb_each_other,
     a_choice_of_columns_changes_no_row,
     the_stated_minimum_of_event_time_holds,

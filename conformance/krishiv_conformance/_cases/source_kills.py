@@ -5,19 +5,15 @@ A process that is to die reads slowly, so that it dies with rows unread; the one
 
 from __future__ import annotations
 
-import threading
-import time
 from typing import TYPE_CHECKING
 
-from krishiv_conformance._case import Case, NotReached, expect
-from krishiv_conformance._errors import CaseFailed
+from krishiv_conformance._case import Case, NotReached
 from krishiv_conformance._trial import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from krishiv_conformance._case import Ground
-    from krishiv_conformance._children import Child
 
 __all__ = ["RATE", "ROWS", "follow_cases", "source_cases"]
 
@@ -34,8 +30,6 @@ ROWS, RATE = 400, 200.0
 """Rows of the input, and rows per second of a process that is to die."""
 
 RANDOM = 5
-_PATIENCE = 60.0
-_LOOK = 0.05
 
 
 def source_cases() -> list[Case]:
@@ -54,7 +48,7 @@ def source_cases() -> list[Case]:
 
 
 def follow_cases() -> list[Case]:
-    """Return the cases of a source that waits for more rows."""
+    """Return the cases of a source that never ends and finds new splits."""
     return [
         Case(
             name="source/follow/new-parts",
@@ -117,42 +111,25 @@ def _rescale(ground: Ground) -> None:
 def _new_parts(ground: Ground) -> None:
     trial = Trial(ground, rows=80)
     for _ in range(2):
-        with trial.start(follow=True) as child:
-            _await_output(trial, child)
+        with trial.start() as child:
+            trial.await_output(child)
             trial.add_part(20)
-            _await_output(trial, child)
-            _stop(child)
+            trial.await_output(child)
+            trial.stop(child)
     trial.check()
 
 
 def _killed_while_following(ground: Ground) -> None:
     trial = Trial(ground, rows=80)
-    trial.die_at("manifest.after", ground.random.randint(2, 4), follow=True, max_rate=RATE)
+    trial.die_at("manifest.after", ground.random.randint(2, 4), max_rate=RATE)
     trial.add_part(20)
-    with trial.start(follow=True) as child:
-        _await_output(trial, child)
+    with trial.start() as child:
+        trial.await_output(child)
         trial.add_part(20)
         child.wait_seconds(ground.random.uniform(0.0, 1.2))
         child.kill()
         trial.count_kill(child.wait())
-    with trial.start(follow=True) as child:
-        _await_output(trial, child)
-        _stop(child)
+    with trial.start() as child:
+        trial.await_output(child)
+        trial.stop(child)
     trial.check()
-
-
-def _await_output(trial: Trial, child: Child) -> None:
-    """Wait until readers see as many rows as were sent; a following job says nothing when it has caught up."""
-    deadline = time.monotonic() + _PATIENCE
-    pause = threading.Event()
-    while len(trial.output()) < len(trial.expected):
-        expect(child.alive, f"a job that follows ended by itself: {child.wait() if not child.alive else ''}")
-        if time.monotonic() > deadline:
-            raise CaseFailed(f"{len(trial.output())} of {len(trial.expected)} rows arrived within {_PATIENCE:g} s")
-        pause.wait(_LOOK)
-
-
-def _stop(child: Child) -> None:
-    child.terminate()
-    ended = child.wait()
-    expect(ended.code == 0 and ended.last.get("state") == "stopped", f"the job was asked to stop, but {ended}")

@@ -1,6 +1,27 @@
 """Harnesses of the connectors and stores that come with krishiv-stream."""
 
 from krishiv_conformance._shipped._sinks import JsonSinkHarness, ParquetSinkHarness, SqliteSinkHarness
+from krishiv_conformance._shipped._sources import (
+    CsvFollowHarness,
+    CsvSourceHarness,
+    JsonFollowHarness,
+    JsonSourceHarness,
+    NexmarkSourceHarness,
+    ParquetFollowHarness,
+    ParquetSourceHarness,
+)
 from krishiv_conformance._shipped._stores import FilesystemStoreHarness
 
-__all__ = ["FilesystemStoreHarness", "JsonSinkHarness", "ParquetSinkHarness", "SqliteSinkHarness"]
+__all__ = [
+    "CsvFollowHarness",
+    "CsvSourceHarness",
+    "FilesystemStoreHarness",
+    "JsonFollowHarness",
+    "JsonSinkHarness",
+    "JsonSourceHarness",
+    "NexmarkSourceHarness",
+    "ParquetFollowHarness",
+    "ParquetSinkHarness",
+    "ParquetSourceHarness",
+    "SqliteSinkHarness",
+]
