@@ -37,6 +37,7 @@ class RequestDesk:
         self._savepoints: list[SavepointRequested] = []
         self._stops: list[StopRequested] = []
         self._saving: dict[int, SavepointRequest] = {}
+        self._saved: set[int] = set()
 
     @property
     def drained(self) -> bool:
@@ -106,11 +107,16 @@ class RequestDesk:
             yield do.FailRequest(event.request, event.error)
         elif isinstance(request, SavepointRequested):
             yield do.CompleteRequest(event.request, event.location)
+        else:
+            self._saved.add(event.request)
 
     def close(self) -> Iterator[do.Instruction]:
         """Answer everyone who is left: the job ended as it should."""
         for stop in self._stops:
-            yield do.CompleteRequest(stop.request, stop.savepoint)
+            if stop.savepoint is None or stop.request in self._saved:
+                yield do.CompleteRequest(stop.request, stop.savepoint)
+            else:  # it came when the last barrier was on its way
+                yield do.FailRequest(stop.request, _over())
         for request in (*self._checkpoints, *self._savepoints):
             yield do.FailRequest(request.request, _over())
 

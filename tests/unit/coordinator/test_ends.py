@@ -219,6 +219,17 @@ def test_stop_is_answered_when_the_job_finishes_first() -> None:
     assert desk.request(ev.StopRequested) == [do.CompleteRequest(2, None)]
 
 
+def test_stop_with_savepoint_is_refused_when_the_last_barrier_has_left_already() -> None:
+    desk = Desk()
+    desk.request(ev.StopRequested)
+    desk.request(ev.StopRequested, savepoint="too-late")
+    desk.complete(1)
+    stopped, refused = [i for i in desk.end_commit(1) if isinstance(i, do.CompleteRequest | do.FailRequest)]
+    assert stopped == do.CompleteRequest(1, None)
+    assert isinstance(refused, do.FailRequest)
+    assert isinstance(refused.error, JobOver)
+
+
 def test_every_open_request_is_answered_once_when_the_job_fails() -> None:
     desk = Desk()
     desk.request()
