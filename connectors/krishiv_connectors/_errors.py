@@ -26,6 +26,7 @@
     ├── FileChanged         an input file is not what it was when a part of it was read
     ├── UnreadableFile      an input file is truncated, corrupt or not readable
     ├── SchemaChanged       an input file has other columns than the source
+    ├── GeneratorChanged    a position belongs to a generator of other rows
     └── SimulatedCrash      a test source came to a crash in its data
 """
 
@@ -39,6 +40,7 @@ __all__ = [
     "BadOutputPath",
     "FileChanged",
     "FileVanished",
+    "GeneratorChanged",
     "MarkMoved",
     "MemoryChanged",
     "MissingDirectory",
@@ -163,6 +165,12 @@ class SchemaChanged(FatalError):
     """An input file has other columns than the source. Fields: `path`, `column`."""
 
     code = "KS-FILE-SCHEMA"
+
+
+class GeneratorChanged(FatalError):
+    """A stored position belongs to a generator of other rows. Fields: `stored`, `now`."""
+
+    code = "KS-GENERATOR-CHANGED"
 
 
 class SimulatedCrash(FatalError):

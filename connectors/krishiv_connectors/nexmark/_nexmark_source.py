@@ -6,6 +6,7 @@ import json
 import time
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,8 @@ import pyarrow as pa
 
 from krishiv_connectors._errors import GeneratorChanged
 from krishiv_connectors._source import Reader, Source, Split
-from krishiv_connectors.nexmark._streams import CYCLE, SCHEMAS, STREAMS, Rows, StreamConfig
+from krishiv_connectors.nexmark._rows import Rows
+from krishiv_connectors.nexmark._streams import CYCLE, SCHEMAS, STREAMS, StreamConfig
 from krishiv_guarantees import ConfigurationError, SourceCapabilities
 
 if TYPE_CHECKING:
@@ -156,7 +158,7 @@ class NexmarkSource(Source[int]):
         schema = pa.schema([self.schema().field(name) for name in names or self.schema().names[:1]])
         first = split.payload["first"] if position is None else position
         rate = None if self._rate is None else self._rate / self._splits
-        return _NexmarkReader(first, self._events, self._splits, rate, ctx.batch_rows, lambda rows: self._make(rows, schema))
+        return NexmarkReader(first, self._events, self._splits, rate, ctx.batch_rows, partial(self._make, schema))
 
     def capabilities(self) -> SourceCapabilities:
         """Replayable with exact positions; bounded if the number of events is given."""
@@ -175,7 +177,7 @@ class NexmarkSource(Source[int]):
         first = split.payload["first"] // self._group * self._group
         return int(self._config.time_of(self._config.event_number(first)))
 
-    def _make(self, rows: NDArray[np.int64], schema: pa.Schema) -> pa.RecordBatch:
+    def _make(self, schema: pa.Schema, rows: NDArray[np.int64]) -> pa.RecordBatch:
         return Rows(self._config, self._shuffled(rows)).batch(schema)
 
     def _shuffled(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -195,7 +197,7 @@ class NexmarkSource(Source[int]):
         )
 
 
-class _NexmarkReader(Reader[int]):
+class NexmarkReader(Reader[int]):
     """Makes rows `next`, `next` + `stride`, ... up to `end`, at most `rate` a second."""
 
     def __init__(

@@ -1,195 +1,166 @@
-"""The columns of the three streams, each made by itself: a pipeline pays only for those it uses."""
+"""How each column of a row follows from its number.
+
+Names, proportions and distributions are those of the Nexmark generators of Apache Beam and Flink: half of the bids go
+to a hot auction, three quarters come from a hot bidder, three quarters of the auctions are a hot seller's.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from krishiv_connectors.nexmark._numbering import (
-    active_auction,
-    active_person,
-    hot_auction,
-    hot_person,
-    last_auction,
-    last_person,
-)
-from krishiv_connectors.nexmark._random import Dice
+from krishiv_connectors.nexmark._draws import Draws
+from krishiv_connectors.nexmark._streams import CYCLE, STREAMS
+from krishiv_connectors.nexmark._words import COLD_CHANNELS, HOT_CHANNELS, pool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-__all__ = ["SCHEMAS", "Generator"]
+    from krishiv_connectors.nexmark._streams import StreamConfig
 
-_TIME = pa.timestamp("us", tz="UTC")
+    Integers = NDArray[np.int64]
 
-SCHEMAS: Mapping[str, pa.Schema] = {
-    "bid": pa.schema(
-        [
-            ("auction", pa.int64()),
-            ("bidder", pa.int64()),
-            ("price", pa.int64()),
-            ("channel", pa.string()),
-            ("url", pa.string()),
-            ("date_time", _TIME),
-            ("extra", pa.string()),
-        ]
-    ),
-    "auction": pa.schema(
-        [
-            ("id", pa.int64()),
-            ("item_name", pa.string()),
-            ("description", pa.string()),
-            ("initial_bid", pa.int64()),
-            ("reserve", pa.int64()),
-            ("date_time", _TIME),
-            ("expires", _TIME),
-            ("seller", pa.int64()),
-            ("category", pa.int64()),
-            ("extra", pa.string()),
-        ]
-    ),
-    "person": pa.schema(
-        [
-            ("id", pa.int64()),
-            ("name", pa.string()),
-            ("email_address", pa.string()),
-            ("credit_card", pa.string()),
-            ("city", pa.string()),
-            ("state", pa.string()),
-            ("date_time", _TIME),
-            ("extra", pa.string()),
-        ]
-    ),
-}
-"""The columns of each stream, by the benchmark's names in snake case."""
+__all__ = ["Rows"]
 
-_HOT_CHANNELS = ["Google", "Facebook", "Baidu", "Apple"]
-_CHANNELS = [*_HOT_CHANNELS, *(f"channel-{number}" for number in range(10_000))]
-_URLS = [f"https://www.nexmark.com/{name.lower()}/item.htm?query=1" for name in _CHANNELS]
-_FIRST_NAMES = ["Peter", "Paul", "Luke", "John", "Saul", "Vicky", "Kate", "Julie", "Sarah", "Deiter", "Walter"]
-_LAST_NAMES = ["Shultz", "Abrams", "Spencer", "White", "Bartels", "Walton", "Smith", "Jones", "Noris"]
-_NAMES = [f"{first} {last}" for first in _FIRST_NAMES for last in _LAST_NAMES]
-_CITIES = [
-    "Phoenix",
-    "Los Angeles",
-    "San Francisco",
-    "Boise",
-    "Portland",
-    "Bend",
-    "Redmond",
-    "Seattle",
-    "Kent",
-    "Cheyenne",
-]
-_STATES = ["AZ", "CA", "ID", "OR", "WA", "WY"]
-_HOUR = 3_600_000_000
+_FIRST_ID = 1_000
+_FIRST_CATEGORY = 10
+_CATEGORIES = 5
+_HOT_EVERY = 100
+_HOT_CHANNEL_RATIO = 2
+_HOT_PEOPLE_RATIO = 4
+_IN_FLIGHT_AUCTIONS = 100
+_ACTIVE_PEOPLE = 1_000
+_LEAD = 10
 
 
-@dataclass(frozen=True)
-class Generator:
-    """Makes events.
+class Rows:
+    """Some rows of a stream.
 
     Parameters
     ----------
-    seed : int
-        Of the whole source.
-    events_per_second : float
-        Of all three streams together, in event time.
-    start : int
-        Event time of event 0, microseconds since 1970 UTC.
-    auctions : int or None
-        Bids go to this many auctions, all alike; None: to recent ones, half of them to a hot one.
+    numbers : array of int64
+        Their numbers in the stream.
     """
 
-    seed: int
-    events_per_second: float
-    start: int
-    auctions: int | None
+    def __init__(self, config: StreamConfig, numbers: Integers) -> None:
+        self.config = config
+        self.numbers = numbers
+        self.events: Integers = np.asarray(config.event_number(numbers))
+        self.draws = Draws(config.seed, self.events)
 
-    def batch(self, stream: str, events: NDArray[np.int64], columns: Sequence[str]) -> pa.RecordBatch:
-        """Return the given columns of the given events."""
-        dice = Dice(self.seed, events)
-        makers = _MAKERS[stream]
-        arrays = [makers[name](self, dice, events) for name in columns]
-        return pa.RecordBatch.from_arrays(arrays, schema=pa.schema([SCHEMAS[stream].field(name) for name in columns]))
+    def batch(self, schema: pa.Schema) -> pa.RecordBatch:
+        """Return the columns of `schema`; no other is computed."""
+        return pa.RecordBatch.from_arrays([self._column(field) for field in schema], schema=schema)
 
-    def times(self, events: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the event time of each event, microseconds."""
-        return self.start + (events.astype(np.float64) * (1_000_000 / self.events_per_second)).astype(np.int64)
+    @cached_property
+    def times(self) -> Integers:
+        """Event times, microseconds since 1970 UTC."""
+        return np.asarray(self.config.time_of(self.events))
 
-    def bid_auction(self, dice: Dice, events: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the auction of each bid."""
-        if self.auctions is not None:
-            return 1_000 + dice.whole(1, self.auctions)
-        return np.where(dice.whole(2, 2) > 0, hot_auction(events), active_auction(dice, 1, events))
+    @property
+    def cycles(self) -> Integers:
+        """The cycle of 50 events that each row is in; also the newest person at that time."""
+        return self.events // CYCLE
 
+    def cold(self, field: str, ratio: int) -> NDArray[np.bool_]:
+        """Return for each row whether it is the one in `ratio` that is not on the hot one."""
+        chosen: NDArray[np.bool_] = self.draws.below(f"{field} is cold", ratio) == 0
+        return chosen
 
-def _price(dice: Dice, purpose: int) -> NDArray[np.int64]:
-    return np.round(10.0 ** (dice.fraction(purpose) * 6.0) * 100.0).astype(np.int64)
-
-
-def _hot_or(hot: NDArray[np.int64], other: NDArray[np.int64], dice: Dice, purpose: int) -> pa.Array:
-    """Return `hot` three times in four, else `other`."""
-    return pa.array(np.where(dice.whole(purpose, 4) > 0, hot, other))
-
-
-def _channel(dice: Dice) -> NDArray[np.int64]:
-    hot, cold = len(_HOT_CHANNELS), len(_CHANNELS) - len(_HOT_CHANNELS)
-    return np.where(dice.whole(5, 2) > 0, dice.whole(6, hot), hot + dice.whole(7, cold))
+    def _column(self, field: pa.Field) -> pa.Array:
+        stream = self.config.stream
+        if (stream, field.name) in _NUMBERS:
+            return pa.array(_NUMBERS[stream, field.name](self)).cast(field.type)
+        texts = pool(f"extra {stream}" if field.name == "extra" else field.name, self.config.seed)
+        # A channel has one address, so both are taken by the same number.
+        by_channel = field.name in ("channel", "url")
+        return texts.take(pa.array(_channels(self) if by_channel else self.draws.below(field.name, len(texts))))
 
 
-def _moment(values: NDArray[np.int64]) -> pa.Array:
-    return pa.array(values).cast(_TIME)
+def _channels(rows: Rows) -> Integers:
+    hot = rows.draws.below("hot channel", len(HOT_CHANNELS))
+    cold = len(HOT_CHANNELS) + rows.draws.below("cold channel", COLD_CHANNELS)
+    return np.where(rows.cold("channel", _HOT_CHANNEL_RATIO), cold, hot)
 
 
-_CHANNEL_ARRAY = pa.array(_CHANNELS, pa.string())
-_URL_ARRAY = pa.array(_URLS, pa.string())
+def _ids(rows: Rows) -> Integers:
+    return _FIRST_ID + rows.numbers
 
-_MAKERS: Mapping[str, Mapping[str, Callable[[Generator, Dice, NDArray[np.int64]], pa.Array]]] = {
-    "bid": {
-        "auction": lambda g, d, n: pa.array(g.bid_auction(d, n)),
-        "bidder": lambda g, d, n: _hot_or(hot_person(n) + 1, active_person(d, 3, n), d, 4),
-        "price": lambda g, d, n: pa.array(_price(d, 8)),
-        "channel": lambda g, d, n: _CHANNEL_ARRAY.take(pa.array(_channel(d))),
-        "url": lambda g, d, n: _URL_ARRAY.take(pa.array(_channel(d))),
-        "date_time": lambda g, d, n: _moment(g.times(n)),
-        "extra": lambda g, d, n: d.text(9, 24),
-    },
-    "auction": {
-        "id": lambda g, d, n: pa.array(1_000 + last_auction(n)),
-        "item_name": lambda g, d, n: d.text(21, 20),
-        "description": lambda g, d, n: d.text(22, 100),
-        "initial_bid": lambda g, d, n: pa.array(_price(d, 23)),
-        "reserve": lambda g, d, n: pa.array(_price(d, 23) + _price(d, 24)),
-        "date_time": lambda g, d, n: _moment(g.times(n)),
-        "expires": lambda g, d, n: _moment(g.times(n) + 1 + d.whole(25, _HOUR)),
-        "seller": lambda g, d, n: _hot_or(hot_person(n), active_person(d, 26, n), d, 27),
-        "category": lambda g, d, n: pa.array(10 + d.whole(28, 5)),
-        "extra": lambda g, d, n: d.text(29, 24),
-    },
-    "person": {
-        "id": lambda g, d, n: pa.array(1_000 + last_person(n)),
-        "name": lambda g, d, n: d.pick(41, _NAMES),
-        "email_address": lambda g, d, n: _email(d),
-        "credit_card": lambda g, d, n: _card(d),
-        "city": lambda g, d, n: d.pick(45, _CITIES),
-        "state": lambda g, d, n: d.pick(46, _STATES),
-        "date_time": lambda g, d, n: _moment(g.times(n)),
-        "extra": lambda g, d, n: d.text(47, 24),
-    },
+
+def _prices(rows: Rows) -> Integers:
+    return rows.draws.prices("price")
+
+
+def _reserves(rows: Rows) -> Integers:
+    return _prices(rows) + rows.draws.prices("reserve")
+
+
+def _auctions(rows: Rows) -> Integers:
+    """Return the auctions that bids go to: the hot one, or one in flight or about to come."""
+    share = STREAMS["auction"].share
+    newest = rows.cycles * share + share - 1
+    hot = newest // _HOT_EVERY * _HOT_EVERY
+    fixed = rows.config.auctions
+    if fixed is None:
+        oldest = np.maximum(newest - _IN_FLIGHT_AUCTIONS, 0)
+        cold = oldest + rows.draws.below("auction", newest - oldest + 1 + _LEAD)
+    else:
+        hot %= fixed
+        cold = rows.draws.below("auction", fixed)
+    return _FIRST_ID + np.where(rows.cold("auction", rows.config.hot_auction_ratio), cold, hot)
+
+
+def _bidders(rows: Rows) -> Integers:
+    hot = rows.cycles // _HOT_EVERY * _HOT_EVERY + 1
+    return _FIRST_ID + np.where(rows.cold("bidder", _HOT_PEOPLE_RATIO), _people(rows, "bidder"), hot)
+
+
+def _sellers(rows: Rows) -> Integers:
+    hot = rows.cycles // _HOT_EVERY * _HOT_EVERY
+    return _FIRST_ID + np.where(rows.cold("seller", _HOT_PEOPLE_RATIO), _people(rows, "seller"), hot)
+
+
+def _people(rows: Rows, field: str) -> Integers:
+    """Return one of the newest people, or of those about to come."""
+    people = rows.cycles + 1
+    active = np.minimum(people, _ACTIVE_PEOPLE)
+    chosen: Integers = people - active + rows.draws.below(field, active + _LEAD)
+    return chosen
+
+
+def _times(rows: Rows) -> Integers:
+    return rows.times
+
+
+def _expiries(rows: Rows) -> Integers:
+    """Return times up to twice as far ahead as the auctions in flight reach."""
+    ahead = _IN_FLIGHT_AUCTIONS * CYCLE // STREAMS["auction"].share
+    horizon = np.asarray(rows.config.time_of(rows.events + ahead)) - rows.times
+    length = rows.draws.bits("expires") % np.maximum(2 * horizon, 1).astype(np.uint64)
+    return rows.times + 1_000 + length.astype(np.int64)
+
+
+def _categories(rows: Rows) -> Integers:
+    return _FIRST_CATEGORY + rows.draws.below("category", _CATEGORIES)
+
+
+_NUMBERS: dict[tuple[str, str], Callable[[Rows], Integers]] = {
+    ("bid", "auction"): _auctions,
+    ("bid", "bidder"): _bidders,
+    ("bid", "price"): _prices,
+    ("bid", "date_time"): _times,
+    ("auction", "id"): _ids,
+    ("auction", "initial_bid"): _prices,
+    ("auction", "reserve"): _reserves,
+    ("auction", "date_time"): _times,
+    ("auction", "expires"): _expiries,
+    ("auction", "seller"): _sellers,
+    ("auction", "category"): _categories,
+    ("person", "id"): _ids,
+    ("person", "date_time"): _times,
 }
-
-
-def _email(dice: Dice) -> pa.Array:
-    return pc.binary_join_element_wise(dice.text(42, 7), dice.text(43, 5), pa.scalar("@")).cast(pa.string())
-
-
-def _card(dice: Dice) -> pa.Array:
-    numbers = [pa.array(1_000 + dice.whole(48 + part, 9_000)).cast(pa.string()) for part in range(4)]
-    return pc.binary_join_element_wise(*numbers, pa.scalar(" "))

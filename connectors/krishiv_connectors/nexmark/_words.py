@@ -12,14 +12,17 @@ import pyarrow as pa
 
 from krishiv_connectors.nexmark._draws import letters
 
-__all__ = ["HOT_CHANNELS", "pool"]
+__all__ = ["COLD_CHANNELS", "HOT_CHANNELS", "pool"]
 
 HOT_CHANNELS = ("Google", "Facebook", "Baidu", "Apple")
 """The channels that half of all bids come through."""
 
-_COLD_CHANNELS = 10_000
-_FIRST_NAMES = "Peter Paul Luke John Saul Vicky Kate Julie Sarah Deiter Walter".split()
-_LAST_NAMES = "Shultz Abrams Spencer White Bartels Walton Smith Jones Noris".split()
+
+COLD_CHANNELS = 10_000
+"""How many other channels there are."""
+
+_FIRST_NAMES = ("Peter", "Paul", "Luke", "John", "Saul", "Vicky", "Kate", "Julie", "Sarah", "Deiter", "Walter")
+_LAST_NAMES = ("Shultz", "Abrams", "Spencer", "White", "Bartels", "Walton", "Smith", "Jones", "Noris")
 _CITIES = (
     "Phoenix",
     "Los Angeles",
@@ -45,7 +48,7 @@ def pool(field: str, seed: int) -> pa.Array:
         return pa.array(letters(seed, field, _WORDS // 4, *_EXTRA[field.removeprefix("extra ")]))
     match field:
         case "channel":
-            texts = [*HOT_CHANNELS, *(f"channel-{number}" for number in range(_COLD_CHANNELS))]
+            texts = [*HOT_CHANNELS, *(f"channel-{number}" for number in range(COLD_CHANNELS))]
         case "url":
             texts = _urls(seed)
         case "name":
@@ -70,11 +73,11 @@ def pool(field: str, seed: int) -> pa.Array:
 
 def _urls(seed: int) -> list[str]:
     """Return one address per channel; nine in ten of the cold ones carry their channel's number, bits reversed."""
-    count = len(HOT_CHANNELS) + _COLD_CHANNELS
+    count = len(HOT_CHANNELS) + COLD_CHANNELS
     paths = [letters(seed, f"path {part}", count, 3, 5) for part in range(3)]
     chance = letters(seed, "with channel", count, 1, 1)
     urls = [f"https://www.nexmark.com/{a}/{b}/{c}/item.htm?query=1" for a, b, c in zip(*paths, strict=True)]
-    for number in range(_COLD_CHANNELS):
+    for number in range(COLD_CHANNELS):
         index = len(HOT_CHANNELS) + number
         if chance[index] > "b":
             urls[index] += f"&channel_id={int(f'{number:032b}'[::-1], 2) & 0x7FFFFFFF}"
