@@ -17,9 +17,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, get_args
 
 from krishiv_checkpoint._attempt import Attempt, RetryPolicy, utc_now
-from krishiv_checkpoint._errors import CorruptManifest
+from krishiv_checkpoint._errors import CorruptManifest, OtherTopology
 from krishiv_checkpoint._failpoints import failpoint
-from krishiv_checkpoint._identity import new_writer
+from krishiv_checkpoint._identity import map_state, new_writer
 from krishiv_checkpoint._job_log import JobLog
 from krishiv_checkpoint._keys import check_name
 from krishiv_checkpoint._recovery_steps import OpenCommitters, Recovery, RecoveryRequest
@@ -30,7 +30,7 @@ from krishiv_guarantees import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from krishiv_checkpoint._entries import Fingerprint
+    from krishiv_checkpoint._entries import Fingerprint, Manifest
     from krishiv_checkpoint._log_view import LogView
     from krishiv_checkpoint._seams import CheckpointStore
 
@@ -79,7 +79,7 @@ def begin_attempt(
     CorruptManifest, CorruptState, FutureFormat
         If the log or the savepoint cannot be used. A damaged log stops only ``restore="latest"``.
     OtherTopology, SavepointMissing
-        If there is no such state, or it does not fit the plan.
+        If there is no such state, or it does not fit the plan; also if the job has finished with another plan.
     SinkAhead, SinkBehind, ForeignMarks
         If a sink does not fit the state (P15).
     CommitFailed
@@ -128,6 +128,8 @@ def _take_over(request: RecoveryRequest, log: JobLog) -> LogView:
 
 def _finished(request: RecoveryRequest, log: JobLog, view: LogView) -> Attempt:
     manifest = view.manifest
+    if manifest is not None:
+        _check_finished(request, manifest)
     return Attempt(
         job=request.job,
         lineage=view.lineage,
@@ -140,3 +142,20 @@ def _finished(request: RecoveryRequest, log: JobLog, view: LogView) -> Attempt:
         next_epoch=view.highest_epoch + 1,
         finished=view.finish,
     )
+
+
+def _check_finished(request: RecoveryRequest, manifest: Manifest) -> None:
+    """Refuse to give one pipeline's result out as that of another."""
+    mapped = [request.state_map.get(operator.id, operator.id) for operator in manifest.fingerprint.operators]
+    new = [operator.id for operator in request.fingerprint.operators if operator.id not in mapped]
+    problem = f"{', '.join(map(repr, new))} is new" if new else ""
+    try:
+        map_state(manifest, request.fingerprint, request.state_map, request.drop_state)
+    except OtherTopology as other:
+        problem = other.message
+    if problem:
+        raise OtherTopology(
+            f"job {request.job!r} has finished, with another pipeline: {problem}",
+            hint='give this pipeline a job name of its own, or begin anew with restore="none" and another output',
+            job=request.job,
+        )

@@ -2,6 +2,8 @@
 
 ::
 
+    ConfigurationError
+    └── NewInput                a finished job is run again, and its source has input that it has not read
     FatalError
     ├── WrongFunctionOutput     a user's function returned other columns than it declared
     ├── NullEventTime           a row has no event time
@@ -12,9 +14,15 @@
 
 from __future__ import annotations
 
-from krishiv_guarantees import FatalError
+from krishiv_guarantees import ConfigurationError, FatalError
 
-__all__ = ["DifferentSourceSchema", "NullEventTime", "SplitVanished", "TaskFailed", "WrongFunctionOutput"]
+__all__ = ["DifferentSourceSchema", "NewInput", "NullEventTime", "SplitVanished", "TaskFailed", "WrongFunctionOutput"]
+
+
+class NewInput(ConfigurationError):
+    """A finished job is run again, and its source has input that it has not read (P7)."""
+
+    code = "KS-NEW-INPUT"
 
 
 class WrongFunctionOutput(FatalError):

@@ -23,10 +23,12 @@ from krishiv_checkpoint import (
 from krishiv_connectors import SinkContext, TwoPhaseSink
 from krishiv_guarantees import ConfigurationError, FatalError, GuaranteeError, PlanError, SkippableError
 from krishiv_stream._engine.control import Control
+from krishiv_stream._engine.errors import NewInput
 from krishiv_stream._engine.execution import Execution, TaskPlane, as_krishiv_error
 from krishiv_stream._engine.graph import GraphSettings, JobIdentity, build
 from krishiv_stream._engine.metrics import JobMetrics
 from krishiv_stream._engine.snapshots import SnapshotWriter
+from krishiv_stream._engine.sources.assigner import new_splits
 from krishiv_stream._job import JobResult, JobState, JobStatus
 from krishiv_stream._plan.nodes import SinkNode, SourceNode
 from krishiv_stream._settings import StateBackend
@@ -220,6 +222,7 @@ class EmbeddedJob:
             )
             self._attempt = attempt
             if attempt.finished is not None:
+                _refuse_new_input(submission, attempt)
                 return self._result("finished")
             return self._run_tasks(submission, attempt)
 
@@ -324,6 +327,26 @@ def _work(directory: Path) -> Path:
 def _clear_work(submission: Submission) -> None:
     if submission.directory is not None:
         shutil.rmtree(_work(submission.directory), ignore_errors=True)
+
+
+def _refuse_new_input(submission: Submission, attempt: Attempt) -> None:
+    """Raise `NewInput` if a source of a finished job has splits that the job did not know (P7)."""
+    for node in submission.nodes:
+        if not isinstance(node, SourceNode):
+            continue
+        id, new = submission.ids[node], list[str]()
+        with contextlib.suppress(ConfigurationError):  # input that was removed since is not new
+            new = new_splits(node.source, [s for s in attempt.operators if s.operator == id])
+        if new:
+            more = f" and {len(new) - 1} more" if len(new) > 1 else ""
+            raise NewInput(
+                f"job {submission.job!r} has finished, and source {id!r} has input that it did not know: "
+                f"{new[0]!r}{more}",
+                hint="give the new input a job of its own; read what keeps coming with follow=True from the start; or "
+                'read everything again with restore="none" and another output',
+                source=id,
+                splits=new,
+            )
 
 
 def _open_committer(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from krishiv_checkpoint import OperatorSnapshot
     from krishiv_connectors import Source
 
-__all__ = ["Assigned", "SplitAssigner"]
+__all__ = ["Assigned", "SplitAssigner", "new_splits"]
 
 
 @dataclass
@@ -58,10 +58,10 @@ class SplitAssigner:
         """Take over what a checkpoint knew, find what is new, and return the ids that were finished."""
         opened: dict[str, Assigned] = {}
         finished: set[str] = set()
-        known: set[str] = set()
+        snapshots = list(snapshots)
+        known = _known(snapshots)
         for snapshot in snapshots:
             finished.update(snapshot.inline["finished"])
-            known.update(snapshot.inline.get("known", ()))
             for entry in snapshot.inline["open"]:
                 split = Split(entry["id"], entry["payload"])
                 opened[split.id] = Assigned(split, entry["position"], entry["watermark"])
@@ -133,3 +133,13 @@ class SplitAssigner:
                 hint="put it back; or start afresh with restore='none' if its rows are not wanted",
                 splits=missing,
             )
+
+
+def new_splits(source: Source[Any], snapshots: Iterable[OperatorSnapshot]) -> list[str]:
+    """Return the ids of the splits that `source` has now and that a checkpoint did not know, in reading order."""
+    known = _known(snapshots)
+    return [split.id for split in source.splits() if split.id not in known]
+
+
+def _known(snapshots: Iterable[OperatorSnapshot]) -> set[str]:
+    return {id for snapshot in snapshots for id in snapshot.inline.get("known", ())}
