@@ -39,6 +39,15 @@ class Assigned:
     position: Any = None
     watermark: int | None = None
 
+    def snapshot(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps of it."""
+        return {
+            "id": self.split.id,
+            "payload": dict(self.split.payload),
+            "position": self.position,
+            "watermark": self.watermark,
+        }
+
 
 class SplitAssigner:
     """Hands out the splits of one source; all methods may be called from any subtask's thread."""
@@ -51,20 +60,23 @@ class SplitAssigner:
         self._known: dict[str, Split] = {}
         self._unread: deque[Assigned] = deque()
         self._minimum: dict[str, int | None] = {}
-        self._handed_out = 0
+        self._restored: list[dict[str, Any]] = []
         self.discovers = source.capabilities().discovers_splits
 
     def restore(self, snapshots: Iterable[OperatorSnapshot]) -> frozenset[str]:
         """Take over what a checkpoint knew, find what is new, and return the ids that were finished."""
         opened: dict[str, Assigned] = {}
+        waiting: dict[str, Assigned] = {}
         finished: set[str] = set()
-        snapshots = list(snapshots)
-        known = _known(snapshots)
+        known: set[str] = set()
         for snapshot in snapshots:
             finished.update(snapshot.inline["finished"])
-            for entry in snapshot.inline["open"]:
-                split = Split(entry["id"], entry["payload"])
-                opened[split.id] = Assigned(split, entry["position"], entry["watermark"])
+            known.update(snapshot.inline.get("known", ()))
+            opened.update(_assigned(snapshot.inline["open"]))
+            waiting.update(_assigned(snapshot.inline.get("waiting", ())))
+        # One that no subtask had open or finished at its barrier was still where the restore before put it.
+        opened = {id: at for id, at in {**waiting, **opened}.items() if id not in finished}
+        self._restored = [at.snapshot() for at in opened.values()]
         current = self._source.splits()
         self._check_vanished(known - finished - opened.keys(), {split.id for split in current})
         self._known.update((id, Split(id)) for id in finished)
@@ -101,6 +113,11 @@ class SplitAssigner:
         """Return the ids of all splits ever known, sorted."""
         with self._lock:
             return sorted(self._known)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what the checkpoint keeps beside the subtasks' own splits: what is known, and where restored splits
+        were when this attempt began. A subtask that has taken one by its barrier says where it is by then."""
+        return {"known": self.known(), "waiting": self._restored}
 
     def unread_minimum(self) -> int | None:
         """Return the event time at which the waiting splits hold the watermark, microseconds; None: they do not."""
@@ -143,3 +160,7 @@ def new_splits(source: Source[Any], snapshots: Iterable[OperatorSnapshot]) -> li
 
 def _known(snapshots: Iterable[OperatorSnapshot]) -> set[str]:
     return {id for snapshot in snapshots for id in snapshot.inline.get("known", ())}
+
+
+def _assigned(entries: Iterable[dict[str, Any]]) -> dict[str, Assigned]:
+    return {e["id"]: Assigned(Split(e["id"], e["payload"]), e["position"], e["watermark"]) for e in entries}

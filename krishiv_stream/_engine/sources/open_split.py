@@ -6,12 +6,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from krishiv_stream._engine.event_time import floor_to_microseconds, ticks
+from krishiv_stream._engine.sources.assigner import Assigned
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from krishiv_connectors import Reader
-    from krishiv_stream._engine.sources.assigner import Assigned
     from krishiv_stream._plan.watermarks import WatermarkStrategy
 
 __all__ = ["OpenSplit", "SplitClock"]
@@ -71,12 +71,7 @@ class OpenSplit:
 
     def snapshot(self) -> dict[str, Any]:
         """Return what a checkpoint keeps of it."""
-        return {
-            "id": self.split.id,
-            "payload": dict(self.split.payload),
-            "position": self._reader.position(),
-            "watermark": self.watermark,
-        }
+        return Assigned(self.split, self._reader.position(), self.watermark).snapshot()
 
     def close(self) -> None:
         """Close the reader."""

@@ -281,7 +281,7 @@ class SourceTask(TaskThread):
             "finished": sorted(self._finished),
         }
         if self._options.subtask == 0:
-            inline["known"] = self._assigner.known()
+            inline.update(self._assigner.snapshot())
         collector.add(OperatorSnapshot(self._options.operator_id, self._options.subtask, inline=inline))
         self.snapshot(barrier, collector)
         self._stopped = barrier.kind is BarrierKind.STOP

@@ -44,8 +44,12 @@ def assigner(source: Named, parallelism: int = 1, snapshots: Sequence[OperatorSn
 
 
 def snapshot(opened: Sequence[str] = (), finished: Sequence[str] = (), known: Sequence[str] = ()) -> OperatorSnapshot:
-    entries = [{"id": name, "payload": {}, "position": 7, "watermark": 100} for name in opened]
+    entries = [entry(name, position=7) for name in opened]
     return OperatorSnapshot("source", 0, inline={"open": entries, "finished": list(finished), "known": list(known)})
+
+
+def entry(name: str, position: int) -> dict[str, object]:
+    return {"id": name, "payload": {}, "position": position, "watermark": 100}
 
 
 def ids(made: SplitAssigner, already_open: int = 0) -> list[str]:
@@ -124,3 +128,20 @@ def test_unread_splits_without_a_known_minimum_do_not_hold_time():
 def test_restored_splits_hold_time_at_their_own_watermark():
     made = assigner(Named("a", "b", minima={"b": 500}), snapshots=[snapshot(opened=["a"], known=["a", "b"])])
     assert made.unread_minimum() == 100
+
+
+def test_a_restored_split_that_nobody_had_taken_by_the_barrier_stays_where_it_was():
+    first = snapshot(opened=["a", "b"], known=["a", "b", "c"])
+    attempt = assigner(Named("a", "b", "c"), snapshots=[first])
+    attempt.take(0)
+    later = OperatorSnapshot(
+        "source", 0, inline={"open": [entry("a", position=9)], "finished": [], **attempt.snapshot()}
+    )
+    again = assigner(Named("a", "b", "c"), snapshots=[later])
+    assert {at.split.id: at.position for at in iter(lambda: again.take(0), None)} == {"b": 7, "a": 9, "c": None}
+
+
+def test_a_restored_split_that_was_taken_and_finished_by_the_barrier_is_not_read_again():
+    attempt = assigner(Named("a", "b"), snapshots=[snapshot(opened=["a"], known=["a", "b"])])
+    later = OperatorSnapshot("source", 0, inline={"open": [], "finished": ["a"], **attempt.snapshot()})
+    assert ids(assigner(Named("a", "b"), snapshots=[later])) == ["b"]
