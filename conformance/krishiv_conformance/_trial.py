@@ -144,6 +144,7 @@ class Trial:
 
     def stop(self, child: Child) -> None:
         """Have the job stop with a final checkpoint."""
+        child.wait_started()
         child.terminate()
         ended = child.wait()
         expect(ended.code == 0 and ended.last.get("state") == "stopped", f"the job was asked to stop, but {ended}")

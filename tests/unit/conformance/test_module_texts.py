@@ -89,11 +89,7 @@ def test_module_texts_leave_out_base_classes_of_compiled_modules(package: Callab
 def test_module_texts_are_found_when_the_module_is_run_with_dash_m(
     package: Callable[[str, str], None], tmp_path: Path
 ) -> None:
-    text = (
-        "from krishiv_connectors import Sink, module_texts\n"
-        "class Mine(Sink): ...\n"
-        "print(*module_texts(Mine))\n"
-    )
+    text = "from krishiv_connectors import Sink, module_texts\nclass Mine(Sink): ...\nprint(*module_texts(Mine))\n"
     package("thirdparty.job", text)
     command = [sys.executable, "-m", "thirdparty.job"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
