@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import shutil
+import sys
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -82,7 +83,7 @@ def run_demo(
         if result.exact:
             return Exit.OK
         folder.keep = True
-        narration.say(f"everything is kept in {folder.path}")
+        print(f"everything is kept in {folder.path}", file=sys.stderr)
         return Exit.FAILED
 
 

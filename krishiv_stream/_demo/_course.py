@@ -16,7 +16,7 @@ from krishiv_stream._demo._batch_answer import batch_answer
 from krishiv_stream._demo._bids import write_bids
 from krishiv_stream._demo._child import Child
 from krishiv_stream._demo._comparison import Comparison, compare, read_output
-from krishiv_stream._demo._input import count_rows, disorder
+from krishiv_stream._demo._input import InputFacts, look_at
 from krishiv_stream._demo._killing import Kill, Killer, KillPlan
 from krishiv_stream._demo._lines import Ended, JobSpec
 from krishiv_stream._demo._question import Question, pipeline_of
@@ -138,19 +138,19 @@ class Course:
         KrishivError
             Whatever is wrong with the input, or ended the job.
         """
-        question, files = self._input()
-        rows = sum(files.values())
+        question, facts = self._input()
+        rows = facts.total
         rate = self._options.rate or max(1.0, rows / _PACED_SECONDS)
         numbers = random.Random(self._options.seed)
         plan = KillPlan.draw(self._options.kills, rows, rate, numbers)
         spec = self._spec(question, "paced", rate, plan.checkpoint_interval)
         report = self._resolve(spec)
-        killer = Killer(spec, plan, rows, StoredPosition(_checkpoints(spec), files), numbers)
-        seconds = self._paced(killer, rows, len(files))
-        answer = batch_answer(question, list(files))
+        killer = Killer(spec, plan, rows, StoredPosition(_checkpoints(spec), facts.rows), numbers)
+        seconds = self._paced(killer, rows, len(facts.rows))
+        answer = batch_answer(question, list(facts.rows))
         return DemoResult(
             seed=self._options.seed,
-            files=len(files),
+            files=len(facts.rows),
             rows=rows,
             delay=question.delay,
             rate=rate,
@@ -176,14 +176,15 @@ class Course:
         self._narrator.say(f"finished after {seconds:.1f} s and {len(killer.kills)} kills; comparing")
         return seconds
 
-    def _input(self) -> tuple[Question, dict[str, int]]:
+    def _input(self) -> tuple[Question, InputFacts]:
         question = self._options.question or self._bids()
         pipeline_of(question, self._folder / "out", None)  # a mistake in the columns is found before any work
-        files = count_rows([split.id for split in ks.ParquetSource(question.pattern).splits()])
-        delay = disorder(list(files), question.event_time)
-        if delay:
-            self._narrator.say(f"rows are up to {delay / 1e6:g} s out of order: the watermark stays that far behind")
-        return msgspec.structs.replace(question, delay=delay), files
+        facts = look_at(ks.ParquetSource(question.pattern), question.event_time)
+        if facts.disorder:
+            self._narrator.say(
+                f"rows are up to {facts.disorder / 1e6:g} s out of order: the watermark stays that far behind"
+            )
+        return msgspec.structs.replace(question, delay=facts.disorder), facts
 
     def _bids(self) -> Question:
         self._narrator.say(f"making {self._options.rows:,} Nexmark bids")

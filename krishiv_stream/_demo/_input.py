@@ -2,56 +2,83 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+
+from krishiv_connectors import SourceContext
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-__all__ = ["count_rows", "disorder"]
+    from krishiv_connectors import Source, Split
+
+__all__ = ["InputFacts", "look_at"]
 
 _TICKS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 
-def count_rows(files: Sequence[str]) -> dict[str, int]:
-    """Return the rows of each Parquet file, by its path."""
-    return {file: int(pq.read_metadata(file).num_rows) for file in files}
-
-
-def disorder(files: Sequence[str], column: str) -> int:
-    """Return how far behind an earlier row any row is, read in the order of `files`.
-
-    A watermark that stays this far behind makes no row late.
+@dataclass(frozen=True)
+class InputFacts:
+    """What was seen of an input.
 
     Parameters
     ----------
-    column : str
-        A timestamp column. Rows without a value are passed over: the job itself refuses them.
-
-    Returns
-    -------
-    int
-        Microseconds, rounded up; 0 if the rows are in order.
+    rows : dict of str to int
+        Rows of each file, by its path, in reading order.
+    disorder : int
+        How far behind an earlier row any row is, in reading order; microseconds, rounded up. A watermark that stays
+        this far behind makes no row late.
     """
-    newest: int | None = None
-    farthest, per_second = 0, 1_000_000
-    for times, unit in _times(files, column):
-        per_second = _TICKS[unit]
-        leading = np.maximum.accumulate(times if newest is None else np.concatenate(([newest], times)))
-        farthest = max(farthest, int((leading[-len(times) :] - times).max()))
-        newest = int(leading[-1])
-    return -(-farthest * 1_000_000 // per_second)
+
+    rows: dict[str, int]
+    disorder: int
+
+    @property
+    def total(self) -> int:
+        """Rows of all files."""
+        return sum(self.rows.values())
 
 
-def _times(files: Sequence[str], column: str) -> Iterator[tuple[NDArray[np.int64], str]]:
-    for path in files:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(columns=[column]):
-                values = batch.column(0).drop_null()
-                if len(values) and pa.types.is_timestamp(values.type):
-                    yield values.view(pa.int64()).to_numpy(), values.type.unit
+def look_at(source: Source[Any], event_time: str) -> InputFacts:
+    """Read the timestamp column `event_time` of every split of `source`.
+
+    Rows without a time are passed over: the job itself refuses them.
+
+    Raises
+    ------
+    KrishivError
+        If a file cannot be read, or has other columns than the first; the same errors that the job would end in.
+    """
+    unit = source.schema().field(event_time).type.unit
+    rows: dict[str, int] = {}
+    newest, farthest = -(2**63), 0
+    for split in source.splits():
+        rows[split.id] = 0
+        for values in _column(source, split, event_time):
+            rows[split.id] += len(values)
+            times = _ticks(values)
+            if len(times):
+                leading = np.maximum(np.maximum.accumulate(times), newest)
+                farthest = max(farthest, int((leading - times).max()))
+                newest = int(leading[-1])
+    return InputFacts(rows, -(-farthest * 1_000_000 // _TICKS[unit]))
+
+
+def _column(source: Source[Any], split: Split, name: str) -> Iterator[pa.Array]:
+    reader = source.open(split, None, SourceContext(columns=(name,)))
+    try:
+        while not reader.finished:
+            batch = reader.read()
+            if batch is not None:
+                yield batch.column(name)
+    finally:
+        reader.close()
+
+
+def _ticks(values: pa.Array) -> NDArray[np.int64]:
+    return np.asarray(values.drop_null().view(pa.int64()).to_numpy())
