@@ -116,7 +116,7 @@ class Task(TaskThread):
         self._channels = channels
         self._aligned: set[int] = set()
         self._ended: set[int] = set()
-        self._align_started = 0.0
+        self._told_idle = False
 
     def cancel(self) -> None:
         """Close the inbox: this thread and those that send to it wake up."""
@@ -134,11 +134,9 @@ class Task(TaskThread):
     def _signal(self, channel: int, element: Element) -> None:
         match element:
             case Watermark(time=moment):
-                self._advance(self._time.advance(channel, moment))
+                self._tell_time(self._time.advance(channel, moment))
             case Idle():
-                self._advance(self._time.mark_idle(channel))
-                if self._time.all_idle:
-                    self.head.idle()
+                self._tell_time(self._time.mark_idle(channel))
             case Barrier():
                 self._align(channel, element)
             case End():
@@ -146,9 +144,14 @@ class Task(TaskThread):
             case _:
                 raise TypeError(f"{type(element).__name__} is no signal")
 
-    def _advance(self, risen: int | None) -> None:
-        if risen is not None:
-            self.head.watermark(risen)
+    def _tell_time(self, risen: int | None) -> None:
+        current, was_idle = self._time.current, self._told_idle
+        self._told_idle = self._time.all_idle
+        if self._told_idle:
+            if not was_idle:
+                self.head.idle()
+        elif current is not None and (risen is not None or was_idle):
+            self.head.watermark(current)  # also if it has not risen: what follows must count this task again
 
     def _align(self, channel: int, barrier: Barrier) -> None:
         self._aligned.add(channel)

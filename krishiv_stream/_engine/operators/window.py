@@ -13,10 +13,12 @@ import numpy as np
 import pyarrow as pa
 
 from krishiv_checkpoint import OperatorSnapshot
-from krishiv_guarantees import FatalError
 from krishiv_stream._engine.elements import END_OF_TIME
-from krishiv_stream._engine.event_time import floor_to_microseconds, ticks, ticks_of
+from krishiv_stream._engine.event_time import floor_to_microseconds, ticks
 from krishiv_stream._engine.operator import Operator
+from krishiv_stream._engine.operators.window_shape import NO_TIME, WindowShape
+from krishiv_stream._engine.state.blocks import MemoryBlocks
+from krishiv_stream._engine.state.panes import Panes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,60 +29,10 @@ if TYPE_CHECKING:
     from krishiv_stream._engine.elements import Barrier
     from krishiv_stream._engine.metrics import OperatorMetrics
     from krishiv_stream._engine.snapshots import SnapshotCollector
-    from krishiv_stream._engine.state.panes import Panes
     from krishiv_stream._expressions.compiled import CompiledAggregation
     from krishiv_stream._plan.nodes import WindowNode
 
-__all__ = ["WindowOperator", "WindowShape"]
-
-_NO_TIME = -(2**63)
-
-
-class WindowShape:
-    """A window in ticks of the event-time column.
-
-    `horizon(watermark)` is the start of the earliest window that has not fired; a row before it is late.
-    """
-
-    def __init__(self, node: WindowNode, unit: str) -> None:
-        self.unit = unit
-        self.size = ticks_of(node.window.size, unit)
-        self.every = ticks_of(node.window.every, unit)
-        self.pane = ticks_of(node.window.pane, unit)
-        self.offset = ticks_of(node.window.offset, unit)
-        self.lateness = ticks_of(node.lateness, unit)
-
-    def horizon(self, watermark: int) -> int:
-        """Return the start of the earliest window that `watermark` (microseconds) leaves open."""
-        if watermark == END_OF_TIME:
-            return END_OF_TIME
-        closed_before = ticks_of(watermark, self.unit) - self.lateness
-        return self._align(closed_before - self.size, self.every) + self.every
-
-    def pane_of(self, time: int) -> int:
-        """Return the start of the pane that holds `time`."""
-        return self._align(time, self.pane)
-
-    def panes_of(self, times: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the pane start of each of `times`."""
-        return (times - self.offset) // self.pane * self.pane + self.offset
-
-    def last_window(self, pane: int) -> int:
-        """Return the start of the last window that covers `pane`."""
-        return self._align(pane, self.every)
-
-    def windows_of(self, pane: int) -> range:
-        """Return the starts of all windows that cover `pane`."""
-        last = self.last_window(pane)
-        first = self._align(pane + self.pane - self.size - 1, self.every) + self.every
-        return range(first, last + 1, self.every)
-
-    def panes_in(self, start: int) -> range:
-        """Return the panes of the window that begins at `start`."""
-        return range(start, start + self.size, self.pane)
-
-    def _align(self, time: int, step: int) -> int:
-        return (time - self.offset) // step * step + self.offset
+__all__ = ["WindowOperator"]
 
 
 class WindowOperator(Operator):
@@ -114,12 +66,26 @@ class WindowOperator(Operator):
         self._kept = list(aggregation.required_columns)
         self._metrics = metrics
         self._batch_rows = batch_rows
-        self._watermark = _NO_TIME
-        self._horizon = _NO_TIME
+        self._watermark = NO_TIME
+        self._horizon = NO_TIME
+        self._told_idle = False
+        self._behind: list[tuple[Panes, int]] = []
 
     def following(self) -> Sequence[Operator]:
         """Return the outputs and the late side outputs."""
         return [*self.outputs, *self.late]
+
+    def open(self) -> None:
+        """Open what follows; after a restore, fire what is overdue and tell how far the results had come."""
+        super().open()
+        for panes, since in self._behind:
+            self._fire_between(panes, since, self._horizon)
+            panes.close()
+        self._behind.clear()
+        if self._horizon != NO_TIME:
+            self._tell_outputs()
+            for operator in self.late:
+                operator.watermark(self._watermark)
 
     def process(self, batch: pa.RecordBatch) -> None:
         """Put the rows into their panes; late ones go to the side output or are counted and dropped."""
@@ -143,17 +109,19 @@ class WindowOperator(Operator):
         self._watermark = time
         horizon = self._shape.horizon(time)
         if horizon > self._horizon:
-            for start in self._closing(horizon):
-                self._fire(start)
+            self._fire_between(self._panes, self._horizon, horizon)
             self._horizon = horizon
-            for pane in self._panes.starts():
-                if self._shape.last_window(pane) < horizon:
-                    self._panes.drop(pane)
-            ahead = END_OF_TIME if time == END_OF_TIME else floor_to_microseconds(horizon, self._shape.unit)
-            for output in self.outputs:
-                output.watermark(ahead)
+            self._drop_closed()
+            self._tell_outputs()
+        elif self._told_idle:
+            self._tell_outputs()
         for operator in self.late:
             operator.watermark(time)
+
+    def idle(self) -> None:
+        """Pass it on, and remember it: once there is time again, it is told even if no window closes."""
+        self._told_idle = True
+        super().idle()
 
     def barrier(self, barrier: Barrier, snapshots: SnapshotCollector) -> None:
         """Take references to the panes; they are written in the background."""
@@ -177,19 +145,36 @@ class WindowOperator(Operator):
         """Take over the state of every earlier subtask whose key groups overlap these."""
         first, past = self._key_groups
         relevant = [s for s in snapshots if s.key_groups[0] < past and first < s.key_groups[1]]
-        horizons = {s.inline["horizon"] for s in relevant}
-        if len(horizons) > 1:
-            raise FatalError(f"subtasks of {self._id!r} stood at different times in one epoch: {sorted(horizons)}")
+        for snapshot in relevant:
+            self._watermark = max(self._watermark, snapshot.inline["watermark"])
+            self._horizon = max(self._horizon, snapshot.inline["horizon"])
         for snapshot in relevant:
             inside = first <= snapshot.key_groups[0] and snapshot.key_groups[1] <= past
-            self._panes.restore(snapshot, store, None if inside else self._selector(group_rows))
-            self._watermark = snapshot.inline["watermark"]
-            self._horizon = snapshot.inline["horizon"]
+            self._take_over(snapshot, store, None if inside else self._selector(group_rows))
+        self._drop_closed()
+
+    def _take_over(
+        self,
+        snapshot: OperatorSnapshot,
+        store: CheckpointStore,
+        select: Callable[[pa.RecordBatch], pa.RecordBatch] | None,
+    ) -> None:
+        """Add the rows of `snapshot`.
+
+        Subtasks may have stood at different times at one barrier, where channels fall idle and wake again. The merged
+        one goes on from the furthest; what the others had still to fire is fired at once, from their rows alone.
+        """
+        self._panes.restore(snapshot, store, select)
+        since = snapshot.inline["horizon"]
+        if since < self._horizon:
+            panes = Panes(MemoryBlocks())
+            panes.restore(snapshot, store, select)
+            self._behind.append((panes, since))
 
     @property
     def restored_watermark(self) -> int | None:
         """The watermark at the restored barrier, microseconds; None if none had come."""
-        return None if self._watermark == _NO_TIME else self._watermark
+        return None if self._watermark == NO_TIME else self._watermark
 
     def _selector(
         self, group_rows: Callable[[pa.RecordBatch], NDArray[np.int64]] | None
@@ -215,22 +200,36 @@ class WindowOperator(Operator):
                 operator.process(rows)
         return batch.filter(pa.array(~late)), times[~late]
 
-    def _closing(self, horizon: int) -> list[int]:
-        starts = {start for pane in self._panes.starts() for start in self._shape.windows_of(pane) if start < horizon}
-        return sorted(start for start in starts if start >= self._horizon)
+    def _fire_between(self, panes: Panes, since: int, until: int) -> None:
+        """Fire the windows of `panes` that begin at `since` or later, and before `until`."""
+        starts = {start for pane in panes.starts() for start in self._shape.windows_of(pane, since, until)}
+        for start in sorted(starts):
+            self._fire(panes, start)
 
-    def _fire(self, start: int) -> None:
-        rows = self._rows_of(start)
-        result = self._aggregation.apply(rows)
+    def _fire(self, panes: Panes, start: int) -> None:
+        result = self._aggregation.apply(self._rows_of(panes, start))
         bounds = [self._constant(start, result.num_rows), self._constant(start + self._shape.size, result.num_rows)]
         columns = [*result.columns[: self._keys], *bounds, *result.columns[self._keys :]]
         table = pa.RecordBatch.from_arrays(columns, schema=self._schema)
         for offset in range(0, table.num_rows, self._batch_rows):
             self.emit(table.slice(offset, self._batch_rows))
 
-    def _rows_of(self, start: int) -> Iterator[pa.RecordBatch]:
+    def _rows_of(self, panes: Panes, start: int) -> Iterator[pa.RecordBatch]:
         for pane in self._shape.panes_in(start):
-            yield from self._panes.read(pane)
+            yield from panes.read(pane)
+
+    def _drop_closed(self) -> None:
+        for pane in self._panes.starts():
+            if self._shape.last_window(pane) < self._horizon:
+                self._panes.drop(pane)
+
+    def _tell_outputs(self) -> None:
+        """Tell that no result of a window before the horizon is to come."""
+        self._told_idle = False
+        at_end = self._horizon == END_OF_TIME
+        ahead = END_OF_TIME if at_end else floor_to_microseconds(self._horizon, self._shape.unit)
+        for output in self.outputs:
+            output.watermark(ahead)
 
     def _constant(self, time: int, rows: int) -> pa.Array:
         return pa.array(np.full(rows, time, dtype=np.int64)).cast(self._time_type)
@@ -238,6 +237,8 @@ class WindowOperator(Operator):
     def close(self) -> None:
         """Forget the panes."""
         self._panes.close()
+        for panes, _ in self._behind:
+            panes.close()
         super().close()
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from krishiv_stream._engine.operators.window import WindowShape
+from krishiv_stream._engine.operators.window_shape import WindowShape
 from krishiv_stream._plan.nodes import WindowNode
 from krishiv_stream._plan.windows import Window
 
