@@ -54,6 +54,7 @@ class CsvFormat(TextFormat):
     """CSV as RFC 4180 has it, in UTF-8."""
 
     bad_record = BadCsvRow
+    blank = b"\r\n"
 
     def __init__(self, expected: pa.Schema, columns: pa.Schema, options: CsvOptions) -> None:
         self._expected = expected
@@ -91,7 +92,7 @@ class CsvFormat(TextFormat):
             raise Malformed(f"{table.num_rows} rows where {len(self.record_starts(data))} were expected: stray quotes?")
         if data.count(b"\r") != data.count(b"\r\n") and table.num_rows > 1:
             raise Malformed("a carriage return within a row")
-        self._check_last(data)
+        self._check_quotes(data)
         batches = table.combine_chunks().to_batches()
         if not batches:
             return pa.RecordBatch.from_pylist([], schema=self._columns)
@@ -128,19 +129,18 @@ class CsvFormat(TextFormat):
     def _is_whole(self, data: bytes) -> bool:
         return data.endswith(b"\n") and data.count(b'"') % 2 == 0
 
-    def _check_last(self, data: bytes) -> None:
+    def _check_quotes(self, data: bytes) -> None:
         """Raise if the last row's quote is never closed: the parser takes the end of the text for the end of it."""
-        last = data[data.rfind(b"\n", 0, len(data) - 1) + 1 :]
+        quoted = self._quoted(data)
+        last = data[int(self.record_starts(data)[-1]) if quoted else data.rfind(b"\n", 0, len(data) - 1) + 1 :]
         if b'"' not in last:
             return
-        if self._quoted(data):
-            last = data[int(self.record_starts(data)[-1]) :]
         line = last if last.endswith(b"\n") else last + b"\n"
-        if self._read(line + line).num_rows != 2:
+        if (quoted and data.count(b'"') % 2) or self._read(line + line).num_rows != 2:
             raise Malformed("a quote is opened and not closed")
 
     def _read(self, data: bytes) -> pa.Table:
-        if not data.strip():
+        if not data.strip(self.blank):
             return self._columns.empty_table()
         options = self._options
         try:

@@ -29,6 +29,7 @@ class JsonFormat(TextFormat):
     """
 
     bad_record = BadJsonLine
+    blank = b" \t\r\n"
 
     def __init__(self, columns: pa.Schema) -> None:
         self._columns = columns
@@ -40,7 +41,7 @@ class JsonFormat(TextFormat):
 
     def decode(self, data: bytes) -> pa.RecordBatch:
         """Return lines as the columns asked for: a key that is missing is null, others are ignored."""
-        if not data.strip():
+        if not data.strip(self.blank):
             return pa.RecordBatch.from_pylist([], schema=self._columns)
         try:
             table = pl.read_ndjson(io.BytesIO(data), schema=self._types).to_arrow(compat_level=_OLDEST)

@@ -19,8 +19,6 @@ BOM = b"\xef\xbb\xbf"
 """What some editors put before UTF-8 text."""
 
 _NEWLINE = 10
-_BLANK = b" \t\r\n"
-_BLANK_BYTES = np.frombuffer(_BLANK, np.uint8)
 
 
 class Malformed(Exception):
@@ -32,6 +30,9 @@ class TextFormat(ABC):
 
     bad_record: ClassVar[type[SkippableError]]
     """The error for a record that does not parse."""
+
+    blank: ClassVar[bytes]
+    """Bytes of which a record may consist without counting as one."""
 
     @abstractmethod
     def begin(self, path: str, file: BinaryIO, *, complete: bool) -> int | None:
@@ -62,9 +63,9 @@ class TextFormat(ABC):
         """Return where the records of `data` begin, blank ones left out."""
         ends = self.record_ends(data)
         starts = np.concatenate([np.zeros(1, np.int64), ends])[: len(ends)]
-        suspects = np.flatnonzero(np.isin(np.frombuffer(data, np.uint8)[starts], _BLANK_BYTES))
-        blank = [index for index in suspects if not data[starts[index] : ends[index]].strip(_BLANK)]
-        return np.delete(starts, blank)
+        suspects = np.flatnonzero(np.isin(np.frombuffer(data, np.uint8)[starts], np.frombuffer(self.blank, np.uint8)))
+        empty = [index for index in suspects if not data[starts[index] : ends[index]].strip(self.blank)]
+        return np.delete(starts, empty)
 
     def record_ends(self, data: bytes) -> NDArray[np.int64]:
         """Return where the records of `data` end, their line ends included, the last perhaps without one."""
