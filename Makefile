@@ -59,7 +59,7 @@ bench: $(VENV)/.dev
 	@$(PY) -m bench $(ARGS)
 
 certify: $(VENV)/.dev
-	@$(BIN)/krishiv-stream certify $(ARGS)
+	@$(BIN)/krishiv-stream certify --shipped $(ARGS)
 
 docs: $(VENV)/.dev
 	@$(PY) -m tests.unit.house.error_docs

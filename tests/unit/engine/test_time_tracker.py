@@ -1,4 +1,5 @@
-"""A task's event time is the smallest watermark of its channels that are not idle, and never falls."""
+"""A task's event time is the smallest watermark of its channels that are not idle, and never falls; restored time is a
+floor (P8)."""
 
 from krishiv_stream._engine.time_tracker import TimeTracker
 
