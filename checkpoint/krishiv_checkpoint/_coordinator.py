@@ -29,6 +29,7 @@ from krishiv_checkpoint._errors import (
 from krishiv_checkpoint._events import Timer, TimerKind
 from krishiv_checkpoint._records import BarrierKind, CommitStatus
 from krishiv_checkpoint._requests import RequestDesk, refuse
+from krishiv_guarantees import KrishivError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -294,9 +295,11 @@ class Coordinator:
             self._backing_off = True
             yield do.SetTimer(Timer(TimerKind.BACKOFF), max(self._settings.min_pause, BACKOFF))
             return
+        cause = error.__cause__ if isinstance(error, CheckpointFailed) else error
+        hint = cause.hint if isinstance(cause, KrishivError) else ""
         too_many = TooManyFailedCheckpoints(
-            f"{self._failures} checkpoints in a row failed, the last one: {error}",
-            hint="mend the cause and run the job again: it resumes from its last complete checkpoint",
+            f"{self._failures} checkpoints in a row failed, the last one: {_said(error)}",
+            hint=hint or "mend the cause and run the job again: it resumes from its last complete checkpoint",
             failures=self._failures,
         )
         too_many.__cause__ = error
@@ -330,7 +333,7 @@ class Coordinator:
         self._check_known(event.task, event.epoch)
         epoch = self._aligning(event.epoch)
         if epoch is not None:
-            reason = f"task {event.task!r} declined it: {event.error}"
+            reason = f"task {event.task!r} declined it: {_said(event.error)}"
             yield from self._transition_active_failed(epoch, reason, event.error)
 
     def _on_timeout(self, number: int) -> Iterator[do.Instruction]:
@@ -353,7 +356,7 @@ class Coordinator:
     # ---------------------------------------------------------------- answers of the log and of the sinks
 
     def _on_manifest_failed(self, event: ev.ManifestFailed) -> Iterator[do.Instruction]:
-        reason = f"its manifest could not be written: {event.error}"
+        reason = f"its manifest could not be written: {_said(event.error)}"
         return self._transition_active_failed(self._writing(event.epoch), reason, event.error)
 
     def _on_manifest_unknown(self, event: ev.ManifestUnknown) -> Iterator[do.Instruction]:
@@ -386,7 +389,7 @@ class Coordinator:
         if lane.errors < COMMIT_ERRORS:
             yield lane.wait(COMMIT_RETRY * 2 ** (lane.errors - 1))
             return
-        error = _commit_failed(event, f"{lane.errors} I/O errors in a row, the last one: {event.error}")
+        error = _commit_failed(event, f"{lane.errors} I/O errors in a row, the last one: {_said(event.error)}")
         error.__cause__ = event.error
         yield from self._fail(error)
 
@@ -468,6 +471,11 @@ def _commit_failed(event: ev.CommitEnded | ev.CommitRaised, reason: str) -> Comm
         slot=event.slot,
         epoch=event.epoch,
     )
+
+
+def _said(error: BaseException) -> str:
+    """Return what `error` says, for the inside of another error's message."""
+    return error.message if isinstance(error, KrishivError) else f"{type(error).__name__}: {error}"
 
 
 def _summary(event: ev.Event) -> str:

@@ -33,6 +33,8 @@ class JobLock:
     ------
     JobLocked
         If another process has it; names that process.
+    StoreFull, StoreUnwritable
+        If there is no space for the file, or no permission.
     """
 
     def __init__(self, root: str | os.PathLike[str], *, take_over: bool = False) -> None:
@@ -41,18 +43,14 @@ class JobLock:
             make_directory(path.parent)
             self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self.held = _try_lock(self._descriptor)
-        if self.held:
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
-        elif not take_over:
-            holder = os.pread(self._descriptor, 20, 0).decode(errors="replace") or "unknown"
+        try:
+            if self.held:
+                _sign(self._descriptor, path)
+            elif not take_over:
+                raise _locked(self._descriptor, path)
+        except BaseException:
             self.release()
-            raise JobLocked(
-                f"the process with id {holder} runs this job on {path.parent}",
-                hint="wait for it, or stop it; if it hangs, take the job over with take_over=True (--take-over)",
-                pid=int(holder) if holder.isdigit() else None,
-                path=str(path),
-            )
+            raise
 
     def release(self) -> None:
         """Let go of the lock; again is fine. The file stays: removing it would let two processes lock two files."""
@@ -76,3 +74,20 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _sign(descriptor: int, path: Path) -> None:
+    """Write down who holds the lock."""
+    with store_errors(str(path)):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+
+
+def _locked(descriptor: int, path: Path) -> JobLocked:
+    holder = os.pread(descriptor, 20, 0).decode(errors="replace") or "unknown"
+    return JobLocked(
+        f"the process with id {holder} runs this job on {path.parent}",
+        hint="wait for it, or stop it; if it hangs, take the job over with take_over=True (--take-over)",
+        pid=int(holder) if holder.isdigit() else None,
+        path=str(path),
+    )

@@ -126,8 +126,9 @@ class SlotWriter:
     def discard(self) -> None:
         """Let go of everything that was not sealed."""
         for part in self._parts.values():
-            if part.file is not None and part.format is not None:
+            if part.file is not None:
                 part.file.abandon()
+            if part.format is not None:
                 with suppress(OSError):  # of a format that failed before
                     part.format.finish()
         self._parts = {}

@@ -182,9 +182,13 @@ def test_finished_job_does_not_pass_for_another_pipeline(tmp_path: Path) -> None
 
 
 def test_finished_job_does_not_pass_for_one_with_another_sink(tmp_path: Path) -> None:
-    job = FileJob(tmp_path)
+    job = FileJob(tmp_path, shape="rows")
     job.finish()
     spec = job.spec()
-    spec["sinks"]["rows"] = {"kind": "parquet", "path": str(tmp_path / "rows")}
-    with durable(job.data) as session, expect(ks.OtherTopology, "KS-TOPOLOGY", "finished", "'rows'", "job name"):
+    spec["sinks"]["tumble"] = {"kind": "parquet", "path": str(tmp_path / "totals")}
+    with (
+        durable(job.data) as session,
+        expect(ks.OtherTopology, "KS-TOPOLOGY", "finished", "'tumble' is new", "job name"),
+    ):
         session.run(child.pipeline(spec), job=job.name)
+    assert not (tmp_path / "totals").exists()
