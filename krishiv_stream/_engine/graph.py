@@ -9,12 +9,11 @@ import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 
 from krishiv_connectors import SinkContext
 from krishiv_stream._engine.inbox import Inbox
-from krishiv_stream._engine.key_hash import key_groups
+from krishiv_stream._engine.key_hash import key_group_owners, key_group_range, key_groups
 from krishiv_stream._engine.operator import Operator
 from krishiv_stream._engine.operators.exchange import Forward, HashExchange
 from krishiv_stream._engine.operators.sink import SinkWriter
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from krishiv_checkpoint import CheckpointStore, OperatorSnapshot
@@ -347,8 +347,7 @@ class _Builder:
     def _exchange(self, node: WindowNode, targets: list[Target], schema: pa.Schema) -> Operator:
         if len(targets) == 1:
             return Forward(targets[0])
-        groups = self._settings.max_key_groups
-        owners = (np.arange(groups) * len(targets) // groups).astype(np.uint8)
+        owners = key_group_owners(len(targets), self._settings.max_key_groups)
         return HashExchange(targets, self._group_rows(node, schema), owners)
 
     def _group_rows(self, node: WindowNode, schema: pa.Schema) -> Callable[[pa.RecordBatch], NDArray[np.int64]]:
@@ -370,7 +369,7 @@ class _Builder:
             node,
             operator_id=id,
             subtask=subtask,
-            key_groups=_range(subtask, width, groups),
+            key_groups=key_group_range(subtask, width, groups),
             panes=Panes(self._blocks(id, subtask)),
             aggregation=aggregation,
             metrics=self._metrics.operator(id, subtask),
@@ -411,8 +410,3 @@ class _Builder:
             schema=schema,
             store=self._store,
         )
-
-
-def _range(subtask: int, width: int, groups: int) -> tuple[int, int]:
-    """Return the key groups of a subtask: those that the exchange sends to it."""
-    return -(-subtask * groups // width), -(-(subtask + 1) * groups // width)

@@ -13,14 +13,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from krishiv_guarantees import PlanError
+from krishiv_stream._expressions.key_types import is_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["check_key_type", "hash_rows", "key_groups"]
+__all__ = ["hash_rows", "key_group_owners", "key_group_range", "key_groups"]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -35,6 +35,16 @@ def key_groups(columns: Sequence[pa.Array], groups: int) -> NDArray[np.int64]:
     return (hash_rows(columns) % np.uint64(groups)).astype(np.int64)
 
 
+def key_group_owners(subtasks: int, groups: int) -> NDArray[np.unsignedinteger]:
+    """Return which of `subtasks` owns each of `groups` key groups; the smallest type, which sorts fastest."""
+    return (np.arange(groups) * subtasks // groups).astype(np.min_scalar_type(subtasks))
+
+
+def key_group_range(subtask: int, subtasks: int, groups: int) -> tuple[int, int]:
+    """Return the first and past-last key group of a subtask: those that `key_group_owners` gives to it."""
+    return -(-subtask * groups // subtasks), -(-(subtask + 1) * groups // subtasks)
+
+
 def hash_rows(columns: Sequence[pa.Array]) -> NDArray[np.uint64]:
     """Return a 64-bit hash per row of `columns`, all of equal length n; n uint64."""
     rows = len(columns[0])
@@ -44,22 +54,12 @@ def hash_rows(columns: Sequence[pa.Array]) -> NDArray[np.uint64]:
     return result
 
 
-def check_key_type(name: str, kind: pa.DataType) -> None:
-    """Raise `PlanError` if values of type `kind` cannot be keys."""
-    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if not (_is_word(plain) or _is_bytes(plain) or pa.types.is_decimal128(plain)):
-        raise PlanError(
-            f"column {name!r} of type {kind} cannot be a key",
-            hint="keys are numbers, booleans, strings, binaries, dates, times or decimals; cast it first",
-        )
-
-
 def _bits(column: pa.Array) -> NDArray[np.uint64]:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_null(column.type):
         return np.full(len(column), _NULL, dtype=np.uint64)
-    if _is_bytes(column.type):
+    if is_bytes(column.type):
         values = _bytes_bits(column)
     elif pa.types.is_decimal128(column.type):
         values = _bytes_bits(column.cast(pa.string()))
@@ -118,30 +118,3 @@ def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
     value = (value ^ (value >> np.uint64(30))) * _MIX_1
     value = (value ^ (value >> np.uint64(27))) * _MIX_2
     return value ^ (value >> np.uint64(31))
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    checks = (
-        pa.types.is_string,
-        pa.types.is_large_string,
-        pa.types.is_string_view,
-        pa.types.is_binary,
-        pa.types.is_large_binary,
-        pa.types.is_binary_view,
-        pa.types.is_fixed_size_binary,
-    )
-    return any(check(kind) for check in checks) and not pa.types.is_decimal(kind)
-
-
-def _is_word(kind: pa.DataType) -> bool:
-    checks = (
-        pa.types.is_integer,
-        pa.types.is_floating,
-        pa.types.is_boolean,
-        pa.types.is_timestamp,
-        pa.types.is_date,
-        pa.types.is_time,
-        pa.types.is_duration,
-        pa.types.is_null,
-    )
-    return any(check(kind) for check in checks)

@@ -10,6 +10,7 @@ from datafusion import functions, lit
 from krishiv_connectors import Sink
 from krishiv_stream._errors import InvalidArgument, SchemaMismatch
 from krishiv_stream._expressions.columns import as_expression, col, output_name, plain_column
+from krishiv_stream._expressions.key_types import require_key_type
 from krishiv_stream._expressions.planning import plan_columns, plan_predicate, require_column
 from krishiv_stream._location import user_location
 from krishiv_stream._plan.arguments import require_instance, require_name
@@ -203,6 +204,8 @@ class Stream:
         if not columns:
             raise InvalidArgument("key_by() needs a key", hint="for one window over all rows call window(...) directly")
         _, schema = plan_columns(columns, self.schema)
+        for field in schema:
+            require_key_type(field.name, field.type)
         settled, _ = plan_columns(_canonical_floats(columns, schema), self.schema)
         return KeyedStream(self._node, settled, Stream)
 

@@ -80,7 +80,7 @@ class HashExchange(_Sender):
         self,
         targets: Sequence[Target],
         group_rows: Callable[[pa.RecordBatch], NDArray[np.int64]],
-        owners: NDArray[np.uint8],
+        owners: NDArray[np.unsignedinteger],
     ) -> None:
         super().__init__(targets)
         self._group_rows = group_rows

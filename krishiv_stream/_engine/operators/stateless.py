@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -78,14 +78,23 @@ class MapRows(Operator):
     def process(self, batch: pa.RecordBatch) -> None:
         """Call the function for every row of `batch` and make one batch of what it returns."""
         results = [self._function(row) for row in batch.to_pylist()]
-        rows = [row for part in results for row in part] if self._flat else results
+        self.emit(self._batch([row for part in results for row in part] if self._flat else results))
+
+    def _batch(self, rows: list[Any]) -> pa.RecordBatch:
         try:
-            self.emit(pa.RecordBatch.from_pylist(rows, schema=self._schema))
-        except (pa.ArrowException, AttributeError, TypeError) as error:
-            raise WrongFunctionOutput(
-                f"the row function returned values that do not fit {_columns(self._schema)}: {error}",
-                hint="return dicts with the column names and types given as schema=",
-            ) from error
+            unknown = set[str]().union(*rows).difference(self._schema.names)
+            made = pa.RecordBatch.from_pylist(rows, schema=self._schema)
+        except (pa.ArrowException, AttributeError, OverflowError, TypeError) as error:
+            raise self._wrong(f"values that do not fit {_columns(self._schema)}: {error}") from error
+        if unknown:
+            raise self._wrong(f"columns {sorted(map(str, unknown))}, which are not among {_columns(self._schema)}")
+        return made
+
+    def _wrong(self, what: str) -> WrongFunctionOutput:
+        return WrongFunctionOutput(
+            f"the row function returned {what}",
+            hint="return dicts with the column names and types given as schema=",
+        )
 
 
 def _columns(schema: pa.Schema) -> str:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from krishiv_guarantees import PlanError
-from krishiv_stream._engine.key_hash import check_key_type, hash_rows, key_groups
+import krishiv_stream as ks
+from krishiv_stream._engine.key_hash import hash_rows, key_groups
+from krishiv_stream._expressions.key_types import require_key_type
 
 
 def one(value: object, kind: pa.DataType) -> int:
@@ -72,6 +73,22 @@ def test_key_groups_are_evenly_filled(keys):
     assert counts.max() < 980
 
 
-def test_keys_of_nested_types_are_refused():
-    with pytest.raises(PlanError, match="cannot be a key"):
-        check_key_type("tags", pa.list_(pa.int64()))
+@pytest.mark.parametrize("kind", [pa.list_(pa.int64()), pa.struct([("a", pa.int64())]), pa.decimal256(60, 2)])
+def test_keys_of_types_without_a_hash_are_refused_where_they_are_named(kind):
+    rows = ks.read(ks.MemorySource(pa.schema([("tags", kind)]).empty_table()))
+    with pytest.raises(ks.WrongType, match=r"'tags' .* cannot be a key"):
+        rows.key_by("tags")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.bool_(), pa.int8(), pa.uint64(), pa.float16(), pa.float32(), pa.string(), pa.large_string(), pa.binary(),
+        pa.binary(4), pa.string_view(), pa.date32(), pa.date64(), pa.time32("ms"), pa.time64("us"), pa.duration("s"),
+        pa.timestamp("ns", tz="UTC"), pa.decimal128(10, 2), pa.dictionary(pa.int8(), pa.string()), pa.null(),
+    ],
+)  # fmt: skip
+def test_every_type_that_may_be_a_key_has_a_hash(kind):
+    require_key_type("k", kind)
+    assert len(hash_rows([pa.nulls(3, kind)])) == 3
+    assert len(set(hash_rows([pa.nulls(3, kind)]).tolist())) == 1
