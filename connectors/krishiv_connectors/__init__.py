@@ -12,6 +12,7 @@ from krishiv_connectors._staged_sink import StagedSink
 if TYPE_CHECKING:
     from krishiv_connectors._memory import MemoryAppendSink, MemorySink, MemorySource
     from krishiv_connectors._print_sink import PrintSink
+    from krishiv_connectors._test_source import SentinelSource
     from krishiv_connectors.files import CsvSource, JsonSink, JsonSource, ParquetSink, ParquetSource
     from krishiv_connectors.nexmark import NexmarkSource
     from krishiv_connectors.sqlite import SqliteSink
@@ -30,6 +31,7 @@ __all__ = [
     "ParquetSource",
     "PrintSink",
     "Reader",
+    "SentinelSource",
     "Sink",
     "SinkContext",
     "Source",
@@ -53,6 +55,7 @@ _CONNECTORS = {
     "ParquetSink": "files",
     "ParquetSource": "files",
     "PrintSink": "_print_sink",
+    "SentinelSource": "_test_source",
     "SqliteSink": "sqlite",
 }
 
