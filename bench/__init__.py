@@ -1,0 +1,1 @@
+"""How fast it is, beside one batch query over the same files: ``python -m bench``, or ``make bench``."""
