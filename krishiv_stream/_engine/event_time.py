@@ -12,7 +12,7 @@ from krishiv_stream._engine.errors import NullEventTime
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["TICKS_PER_SECOND", "floor_to_microseconds", "ticks", "ticks_of"]
+__all__ = ["TICKS_PER_SECOND", "floor_to_microseconds", "known_ticks", "ticks", "ticks_of"]
 
 TICKS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
@@ -29,10 +29,16 @@ def ticks(batch: pa.RecordBatch, column: str) -> NDArray[np.int64]:
     if values.null_count:
         raise NullEventTime(
             f"{values.null_count} of {len(values)} rows have no {column!r}, which is their event time",
-            hint=f"filter(col({column!r}).is_not_null()) before it is used as event time, or mend the input",
+            hint=f"drop such rows with filter(col({column!r}).is_not_null()) before the window, or mend the input",
             column=column,
         )
     return np.asarray(values.view(pa.int64()).to_numpy(zero_copy_only=True))
+
+
+def known_ticks(batch: pa.RecordBatch, column: str) -> NDArray[np.int64]:
+    """Return timestamp `column` of the rows of `batch` that have one, as integers of its own unit."""
+    values = batch.column(batch.schema.get_field_index(column))
+    return ticks(batch.filter(values.is_valid()) if values.null_count else batch, column)
 
 
 def ticks_of(microseconds: int, unit: str) -> int:

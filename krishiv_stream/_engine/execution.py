@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from krishiv_guarantees import KrishivError
 from krishiv_stream._engine.elements import Barrier
 from krishiv_stream._engine.errors import TaskFailed
+from krishiv_stream._location import error_location
 
 if TYPE_CHECKING:
     from krishiv_checkpoint import BarrierKind, CheckpointDriver
@@ -107,10 +108,12 @@ def as_krishiv_error(task: str, error: BaseException) -> KrishivError:
     """Return `error` as one of ours: itself, or a `TaskFailed` that has it as its cause."""
     if isinstance(error, KrishivError):
         return error
+    place = error_location(error)
     wrapped = TaskFailed(
-        f"task {task!r} failed: {type(error).__name__}: {error}",
-        hint="the cause above says where; the job resumes from its last checkpoint once it is mended",
+        f"task {task!r} failed: {type(error).__name__}: {error}" + (f" ({place})" if place else ""),
+        hint="mend the cause and run the job again: it resumes from its last checkpoint",
         task=task,
+        location=place,
     )
     wrapped.__cause__ = error
     return wrapped

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from krishiv_stream._engine.event_time import floor_to_microseconds, ticks
+from krishiv_stream._engine.event_time import floor_to_microseconds, known_ticks
 from krishiv_stream._engine.sources.assigner import Assigned
 
 if TYPE_CHECKING:
@@ -27,10 +27,12 @@ class SplitClock:
         self.idle_timeout = None if strategy is None else strategy.idle_timeout
 
     def advance(self, current: int | None, batch: pa.RecordBatch) -> int | None:
-        """Return the watermark after `batch`, microseconds; it never falls."""
-        if self._strategy is None or not batch.num_rows:
+        """Return the watermark after `batch`, microseconds; it never falls. Rows without a time say nothing of it."""
+        if self._strategy is None:
             return current
-        times = ticks(batch, self._column)
+        times = known_ticks(batch, self._column)
+        if not len(times):
+            return current
         oldest = floor_to_microseconds(int(times.min()), self._unit)
         newest = floor_to_microseconds(int(times.max()), self._unit)
         risen = self._strategy.advance(current, oldest, newest, time.time_ns() // 1_000)
