@@ -16,6 +16,7 @@ from krishiv_checkpoint import (
     Committer,
     Fingerprint,
     Finish,
+    JobLog,
     KeyExists,
     Manifest,
     Mark,
@@ -25,6 +26,8 @@ from krishiv_checkpoint import (
     RetryPolicy,
     Takeover,
     begin_attempt,
+    create_savepoint,
+    read_verified,
 )
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 
 LINEAGE = "a" * 32
 OTHER = "b" * 32
+DONE = {"out": {"0": 2}}
 PLAN = Fingerprint(
     (
         OperatorIdentity("bids", "source", True),
@@ -304,3 +308,50 @@ def run_epoch(
     if commit:
         attempt.committers["out"].commit(epoch, pending)
     return written
+
+
+def job_with_savepoint(store: CheckpointStore, location: str = "before-upgrade") -> Manifest:
+    """Epoch 2 of a job with one state file, saved; the job's log ends there."""
+    log = JobLog(store)
+    log.append(takeover(1))
+    written = manifest(
+        2,
+        operators=(put(store, "state/1-2/totals-0-0.arrow", b"state of epoch 2"), OperatorSnapshot("bids", 0)),
+        committed={"out": {"0": 1}},
+        pending=(committable(2),),
+    )
+    log.append(written)
+    create_savepoint(log, written, location, DONE)
+    return written
+
+
+def applied_through(epoch: int, **options: bool) -> World:
+    world = World(**options)
+    for number in range(1, epoch + 1):
+        world.apply(number)
+    return world
+
+
+def state_of(store: CheckpointStore, operators: tuple[OperatorSnapshot, ...]) -> list[bytes]:
+    return [bytes(read_verified(store, file)) for snapshot in operators for file in snapshot.files]
+
+
+def go_on(store: CheckpointStore, *epochs: int) -> None:
+    log = JobLog(store)
+    for epoch in epochs:
+        log.append(manifest(epoch, committed={"out": {"0": epoch - 1}}, pending=(committable(epoch),)))
+
+
+def logged(store: CheckpointStore, *entries: object) -> JobLog:
+    log = JobLog(store)
+    log.append(takeover(1))
+    for entry in entries:
+        log.append(entry)
+    return log
+
+
+def two_sinks() -> Fingerprint:
+    source, window, sink = PLAN.operators
+    return Fingerprint(
+        (source, window, *(type(sink)(name, "sink", True, "", ("totals",)) for name in ("left", "right")))
+    )
