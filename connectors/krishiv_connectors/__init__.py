@@ -3,7 +3,21 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from krishiv_connectors._errors import MarkMoved
+from krishiv_connectors._errors import (
+    BadCsvRow,
+    BadJsonLine,
+    FileChanged,
+    FileVanished,
+    GeneratorChanged,
+    MarkMoved,
+    MissingDirectory,
+    NoMatchingFiles,
+    SchemaChanged,
+    SimulatedCrash,
+    UnreadableFile,
+    UnsupportedField,
+    UnsupportedLocation,
+)
 from krishiv_connectors._module_texts import module_texts
 from krishiv_connectors._sink import IdempotentSink, Sink, SinkContext, TwoPhaseSink
 from krishiv_connectors._source import Reader, Source, SourceContext, Split
@@ -18,7 +32,12 @@ if TYPE_CHECKING:
     from krishiv_connectors.sqlite import SqliteSink
 
 __all__ = [
+    "BadCsvRow",
+    "BadJsonLine",
     "CsvSource",
+    "FileChanged",
+    "FileVanished",
+    "GeneratorChanged",
     "IdempotentSink",
     "JsonSink",
     "JsonSource",
@@ -26,12 +45,16 @@ __all__ = [
     "MemoryAppendSink",
     "MemorySink",
     "MemorySource",
+    "MissingDirectory",
     "NexmarkSource",
+    "NoMatchingFiles",
     "ParquetSink",
     "ParquetSource",
     "PrintSink",
     "Reader",
+    "SchemaChanged",
     "SentinelSource",
+    "SimulatedCrash",
     "Sink",
     "SinkContext",
     "Source",
@@ -40,6 +63,9 @@ __all__ = [
     "SqliteSink",
     "StagedSink",
     "TwoPhaseSink",
+    "UnreadableFile",
+    "UnsupportedField",
+    "UnsupportedLocation",
     "module_texts",
 ]
 
