@@ -78,6 +78,8 @@ class JobResult:
         FINISHED (every source ended), STOPPED (it can be run again and goes on) or CANCELLED.
     seconds : float
         From submit to the end.
+    details : dict
+        ``"overlap"``: which epochs the sinks hold twice, by leave of ``on_sink_ahead="duplicate"``; not there if none.
     """
 
     job: str

@@ -64,6 +64,7 @@ class EmbeddedJob:
         self._execution: Execution | None = None
         self._attempt: Attempt | None = None
         self._restarts = 0
+        self._overlap: tuple[str, ...] = ()
         self._started = time.monotonic()
         self._lock = threading.RLock()
         self._stopping: tuple[str | None, bool] | None = None
@@ -221,10 +222,17 @@ class EmbeddedJob:
                 drop_state=submission.drop_state,
             )
             self._attempt = attempt
+            self._tell_overlap(attempt.overlap)
             if attempt.finished is not None:
                 _refuse_new_input(submission, attempt)
                 return self._result("finished")
             return self._run_tasks(submission, attempt)
+
+    def _tell_overlap(self, overlap: tuple[str, ...]) -> None:
+        """Say what will be in the sinks twice, by the user's leave (P15)."""
+        self._overlap += overlap
+        for each in overlap:
+            _log.warning("job %s: written again, as on_sink_ahead='duplicate' allows: %s", self.name, each)
 
     def _run_tasks(self, submission: Submission, attempt: Attempt) -> JobResult:
         execution = self._prepare(submission, attempt)
@@ -302,6 +310,7 @@ class EmbeddedJob:
             status=self.status(),
             seconds=time.monotonic() - self._started,
             guarantee=self._submission.report,
+            details={"overlap": list(self._overlap)} if self._overlap else {},
         )
 
 
