@@ -231,9 +231,8 @@ class JobLog:
     def _check_place(self, record: LogRecord) -> None:
         if self._follows_the_chain(record):
             return
-        view = self.read()
-        if view.token > record.entry.token:
-            raise _fenced(record.entry.token, view)
+        self.read()
+        self._check_holder(record.entry)
         raise corrupt(log_key(record.sequence), "stands alone: entries before it were removed")
 
     def _follows_the_chain(self, record: LogRecord) -> bool:

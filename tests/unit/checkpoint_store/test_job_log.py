@@ -328,15 +328,16 @@ def test_two_writers_that_slept_through_retirement_are_fenced_when_they_fill_hol
     assert epochs(JobLog(store)) == [13]
 
 
-def test_a_writer_that_saw_an_empty_log_is_fenced_when_it_grew_and_retired(store: CheckpointStore) -> None:
-    """P9: the same for the first entry, which has none before it."""
+@pytest.mark.parametrize("token", [1, 2])
+def test_a_writer_that_saw_an_empty_log_is_fenced_when_it_grew_and_retired(store: CheckpointStore, token: int) -> None:
+    """P9: the same for the first entry, which has none before it, also where the rival drew the same token."""
     zombie = JobLog(store)
     zombie.read()
     log = JobLog(store)
-    log.append(takeover(2))
+    log.append(takeover(token, writer="rival"))
     for epoch in range(1, 5):
-        log.append(manifest(epoch, token=2))
-        retire(log, store, 1, 2)
+        log.append(manifest(epoch, token=token, writer="rival"))
+        retire(log, store, 1, token)
     with pytest.raises(Fenced):
         zombie.append(takeover(1))
     assert epochs(JobLog(store)) == [4]
