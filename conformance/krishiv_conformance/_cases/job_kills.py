@@ -36,7 +36,7 @@ RECOVERY = {
     "recovery.before_commit": "manifest.after",
     "recovery.after_commit": "manifest.after",
     "recovery.before_abort": "prepare.after",
-    "recovery.after_abort": "ack.before",
+    "recovery.after_abort": "prepare.after",
     "recovery.after_restore": "commit.before",
 }
 """Failpoints of a start, each with the step at which the process before has to die so that there is work to do."""

@@ -49,6 +49,7 @@ def _zombie(part: str, stop: str, *, alive: bool) -> Case:
             at = 1
         with trial.start(f"{stop}=stop@{at}") as zombie:
             if not zombie.wait_stopped():
+                trial.expect_finished(zombie.wait())
                 raise NotReached(f"the job finished without passing {stop} {at} times")
             with trial.start(take_over=True) as successor:
                 # A process that was stopped holding a lock of the target keeps its successor waiting: not for ever.

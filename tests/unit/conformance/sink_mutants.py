@@ -69,7 +69,9 @@ class HonestSink(TwoPhaseSink):
     def prepare(self, epoch: int) -> bytes:
         name = self.name(epoch)
         rows, self.rows = self.rows, []
-        (self.staged / str(name)).write_text(dump(rows))
+        whole = self.root / f"whole-{uuid.uuid4().hex}"
+        whole.write_text(dump(rows))
+        whole.rename(self.staged / str(name))
         return str(name).encode()
 
     def commit(self, epoch: int, committables: Sequence[Committable]) -> CommitOutcome:
