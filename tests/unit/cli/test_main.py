@@ -162,3 +162,13 @@ def test_config_is_refused_when_the_settings_do_not_go_together(cli: Cli) -> Non
 )
 def test_command_that_reads_can_print_json(cli: Cli, command: tuple[str, ...]) -> None:
     assert "--json" in cli(*command, "--help").out
+
+
+def test_completion_is_installed_where_the_shell_finds_it(
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    outcome = cli("completion", "fish", "--install")
+    written = folder / ".config" / "fish" / "completions" / "krishiv-stream.fish"
+    assert (outcome.code, outcome.out) == (Exit.OK, f"wrote {written}\n")
+    assert "checkpoints" in written.read_text()
