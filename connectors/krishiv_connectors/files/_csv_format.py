@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -20,6 +21,7 @@ __all__ = ["CsvFormat", "CsvOptions", "check_types"]
 
 _THREAD_BYTES = 1 << 20
 _QUOTE = 34
+_ROW_NUMBER = re.compile(r"Row #(\d+)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +100,15 @@ class CsvFormat(TextFormat):
             return pa.RecordBatch.from_pylist([], schema=self._columns)
         return pa.RecordBatch.from_arrays(batches[0].columns, schema=self._columns)
 
+    def suspect(self, data: bytes) -> int | None:
+        """Return the row that the parser names, which it does when it works on one thread."""
+        try:
+            self._read(data, threads=False)
+        except Malformed as error:
+            named = _ROW_NUMBER.search(str(error))
+            return None if named is None else int(named[1]) - 1
+        return None
+
     def complete_length(self, data: bytes) -> int:
         """Return the bytes up to the end of the last whole row."""
         if not self._quoted(data):
@@ -139,14 +150,18 @@ class CsvFormat(TextFormat):
         if (quoted and data.count(b'"') % 2) or self._read(line + line).num_rows != 2:
             raise Malformed("a quote is opened and not closed")
 
-    def _read(self, data: bytes) -> pa.Table:
+    def _read(self, data: bytes, *, threads: bool = True) -> pa.Table:
         if not data.strip(self.blank):
             return self._columns.empty_table()
         options = self._options
         try:
             return pac.read_csv(
                 pa.BufferReader(data),
-                read_options=pac.ReadOptions(column_names=self._names, block_size=_THREAD_BYTES),
+                read_options=pac.ReadOptions(
+                    column_names=self._names,
+                    use_threads=threads and len(data) > _THREAD_BYTES,
+                    block_size=_THREAD_BYTES if threads else len(data),
+                ),
                 parse_options=pac.ParseOptions(
                     delimiter=options.delimiter, newlines_in_values=options.newlines_in_values
                 ),

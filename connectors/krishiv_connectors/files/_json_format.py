@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+import msgspec
 import polars as pl
 import pyarrow as pa
 import pyarrow.types as pat
@@ -52,6 +53,16 @@ class JsonFormat(TextFormat):
             raise Malformed(f"{table.num_rows} objects in {len(self.record_starts(data))} lines")
         return table.to_batches()[0]
 
+    def suspect(self, data: bytes) -> int | None:
+        """Return the first line that has another shape than the columns."""
+        shape = _shape_decoder(self._columns)
+        for index, line in enumerate(line for line in data.split(b"\n") if line.strip(self.blank)):
+            try:
+                shape.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                return index
+        return None
+
     def ends_by_itself(self, data: bytes) -> bool:
         """Whether `data` is a whole object: no longer line that begins so could be one."""
         try:
@@ -90,6 +101,22 @@ def json_type(field: pa.Field) -> DataType | DataTypeClass:
         column=field.name,
         type=str(kind),
     )
+
+
+def _shape_decoder(columns: pa.Schema) -> msgspec.json.Decoder[Any]:
+    """Return a decoder that fails, quickly, on most lines that do not fit the columns."""
+    usable = [field for field in columns if field.name.isprintable() and not {'"', "\\"}.intersection(field.name)]
+    names = {f"field_{index}": field.name for index, field in enumerate(usable)}
+    fields = [(name, _shape(field.type), None) for name, field in zip(names, usable, strict=True)]
+    return msgspec.json.Decoder(msgspec.defstruct("Shape", fields, rename=names))
+
+
+def _shape(kind: pa.DataType) -> Any:
+    if pat.is_boolean(kind):
+        return bool | None
+    if pat.is_integer(kind):
+        return int | None
+    return float | None if pat.is_floating(kind) else Any
 
 
 def _from_text(kind: pa.DataType) -> bool:

@@ -1,8 +1,9 @@
-"""Cuts a text file into blocks of whole records and decodes them. A block that fails is halved down to its bad ones."""
+"""Cuts a text file into blocks of whole records and decodes them. A block that fails is cut down to its bad ones."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, BinaryIO
 
 import pyarrow as pa
@@ -105,7 +106,12 @@ def _decode(form: TextFormat, data: bytes) -> Iterator[tuple[bytes, pa.RecordBat
     if len(starts) == 1:
         yield data, None, reason
         return
+    suspect = form.suspect(data)
+    if suspect is None or suspect >= len(starts):
+        cuts = [len(starts) // 2]
+    else:
+        cuts = [suspect, suspect + 1, (suspect + 1 + len(starts)) // 2]
     # Blank lines stay with the records before them, those at the beginning with the first.
-    middle = int(starts[len(starts) // 2])
-    yield from _decode(form, data[:middle])
-    yield from _decode(form, data[middle:])
+    places = sorted({0, len(data), *(int(starts[cut]) for cut in cuts if 0 < cut < len(starts))})
+    for start, end in pairwise(places):
+        yield from _decode(form, data[start:end])

@@ -51,6 +51,13 @@ class TextFormat(ABC):
             Unless every record that is not blank is exactly one good row.
         """
 
+    def suspect(self, data: bytes) -> int | None:
+        """Return the record, counted in `data`, that is probably the first bad one; None: no idea.
+
+        Asked when `decode` failed. A wrong guess costs time, nothing else.
+        """
+        return None
+
     def ends_by_itself(self, data: bytes) -> bool:
         """Whether `data`, the end of a file that may still be written to, is a whole record without a line end."""
         return False

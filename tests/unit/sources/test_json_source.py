@@ -113,6 +113,16 @@ def test_column_type_that_json_cannot_become_is_refused_at_once(tmp_path: Path, 
         JsonSource(tmp_path, pa.schema([("s", pa.struct([("x", kind)]))]))
 
 
+def test_odd_names_are_keys_like_others(tmp_path: Path) -> None:
+    text = b'{"a b": 1, "say \\"hi\\"": 2, "class": 3}\n'
+    found, errors = read(tmp_path / "a", text + b'{"a b": "x"}\n' + text, **{n: pa.int64() for n in ODD_NAMES})
+    assert found == [dict(zip(ODD_NAMES, (1, 2, 3), strict=True))] * 2
+    assert [error.fields["row"] for error in errors] == [2]
+
+
+ODD_NAMES = ("a b", 'say "hi"', "class")
+
+
 def test_follow_takes_a_last_line_that_is_a_whole_object(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"v": 1}\n{"v": 2}')
