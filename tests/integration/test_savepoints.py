@@ -60,7 +60,7 @@ def stopped(tmp_path: Path) -> tuple[Path, ks.MemorySink]:
         while handle.status().rows_in < ROWS // 3:
             handle.checkpoint()
         handle.stop(savepoint="half")
-    assert 0 < sink.table().num_rows
+    assert sink.table().num_rows > 0
     return tmp_path, sink
 
 

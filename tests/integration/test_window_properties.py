@@ -8,6 +8,7 @@ import statistics
 import threading
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -64,7 +65,7 @@ windows = st.sampled_from([(10, 10, 0), (10, 10, 3), (7, 7, 0), (10, 5, 0), (10,
 
 
 def batches(rows: Sequence[Row], cuts: Sequence[int]) -> list[pa.RecordBatch]:
-    parts = (rows[first:past] for first, past in zip(cuts, cuts[1:], strict=False))
+    parts = (rows[first:past] for first, past in pairwise(cuts))
     return [batch(part) for part in parts if part]
 
 

@@ -154,7 +154,8 @@ def test_json_text_is_as_documented() -> None:
         }
     )
     assert bytes(encode_lines(table)) == (
-        b'{"at":"1970-01-01T00:00:01.500+00:00","local":"1970-01-01 00:00:00","nan":null,"price":"1.20","none":null,"raw":"/wA="}\n'
+        b'{"at":"1970-01-01T00:00:01.500+00:00","local":"1970-01-01 00:00:00","nan":null,"price":"1.20","none":null,'
+        b'"raw":"/wA="}\n'
     )
 
 
