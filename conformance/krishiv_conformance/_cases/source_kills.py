@@ -41,7 +41,7 @@ def source_cases() -> list[Case]:
         ),
         *(_at_random(number) for number in range(1, RANDOM + 1)),
         _case(
-            "two-subtasks", "Two subtasks share the splits; killed with an epoch that only one acknowledged.", _shared
+            "two-subtasks", "Two subtasks share the splits; killed after an epoch, then between their acks of the next.", _shared
         ),
         _case("rescale", "One subtask, two, one again: positions move between them.", _rescale),
     ]
@@ -97,7 +97,8 @@ def _at_random(number: int) -> Case:
 
 def _shared(ground: Ground) -> None:
     trial = Trial(ground, rows=ROWS)
-    trial.die_at("ack.after", ground.random.choice((3, 5)), max_rate=RATE, parallelism=2)
+    trial.die_at("manifest.after", ground.random.randint(1, 3), max_rate=RATE, parallelism=2)
+    trial.die_at("ack.after", ground.random.randint(1, 7), max_rate=RATE, parallelism=2)
     trial.finish(parallelism=2)
 
 
