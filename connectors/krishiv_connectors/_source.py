@@ -85,7 +85,8 @@ class Reader(ABC, Generic[S]):
     def position(self) -> S:
         """Return where the *next* row is: the one after the last row that `read` returned.
 
-        A JSON value. It is stored in checkpoints and handed to `Source.open` of a later process.
+        A JSON value. It is stored in checkpoints and handed to `Source.open` of a later process. None, where `S` has
+        it, says that nothing was read yet: what lies in the split may still be mended or replaced.
         """
 
     @property
