@@ -10,10 +10,13 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from krishiv_checkpoint import BarrierKind
 
-__all__ = ["END_OF_TIME", "Barrier", "Element", "End", "Idle", "Watermark", "size_of"]
+__all__ = ["END_OF_TIME", "START_OF_TIME", "Barrier", "Element", "End", "Idle", "Watermark", "size_of"]
 
 END_OF_TIME = 2**63 - 1
 """The watermark of a stream that has ended, microseconds."""
+
+START_OF_TIME = -(2**63)
+"""The watermark of a stream that is not idle, and of whose time nothing is known yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from krishiv_stream._engine.sources.assigner import SplitAssigner
 from krishiv_stream._engine.sources.bad_rows import BadRows
 from krishiv_stream._engine.sources.limiter import RateLimiter
 from krishiv_stream._engine.sources.open_split import SplitClock
+from krishiv_stream._engine.sources.source_time import SourceTime
 from krishiv_stream._engine.sources.task import SourceHead, SourceOptions, SourceTask
 from krishiv_stream._engine.state.blocks import MemoryBlocks, RocksBlocks
 from krishiv_stream._engine.state.panes import Panes
@@ -244,13 +245,17 @@ class _Builder:
 
     def _add_source(self, node: SourceNode) -> None:
         id = self._ids[node]
-        assigner = SplitAssigner(node.source, node.event_time, self._settings.parallelism)
+        timed = node.event_time if node.watermark is not None else None
+        assigner = SplitAssigner(node.source, timed, self._settings.parallelism)
         finished = assigner.restore([s for s in self._snapshots if s.operator == id])
+        if assigner.drained:
+            self._control.draining.set()
+        time = SourceTime(self._settings.parallelism, assigner.restored_time)
         limiter = None if node.max_rate is None else RateLimiter(node.max_rate)
         heads = [SourceHead() for _ in range(self._settings.parallelism)]
         for subtask, head in enumerate(heads):
             done = finished if subtask == 0 else frozenset[str]()
-            self.graph.sources.append(self._source_task(node, id, subtask, head, assigner, limiter, done))
+            self.graph.sources.append(self._source_task(node, id, subtask, head, assigner, time, limiter, done))
         self._ends[node] = [head.outputs for head in heads]
         self._side[node] = [head.letters for head in heads]
 
@@ -261,6 +266,7 @@ class _Builder:
         subtask: int,
         head: SourceHead,
         assigner: SplitAssigner,
+        time: SourceTime,
         limiter: RateLimiter | None,
         finished: frozenset[str],
     ) -> SourceTask:
@@ -276,6 +282,7 @@ class _Builder:
             source=node.source,
             assigner=assigner,
             clock=SplitClock(node.watermark, node.event_time, unit),
+            time=time,
             options=SourceOptions(
                 operator_id=id,
                 subtask=subtask,

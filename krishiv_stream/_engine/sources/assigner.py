@@ -9,10 +9,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from krishiv_connectors import Split
-from krishiv_stream._engine.errors import SplitVanished
+from krishiv_stream._engine.errors import NewInput, SplitVanished
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,11 +34,14 @@ class Assigned:
         Where to go on; None: at the beginning.
     watermark : int or None
         How far its event time has come, microseconds.
+    idle : bool
+        Whether it had given nothing for longer than the idle timeout.
     """
 
     split: Split
     position: Any = None
     watermark: int | None = None
+    idle: bool = False
 
     def snapshot(self) -> dict[str, Any]:
         """Return what a checkpoint keeps of it."""
@@ -46,11 +50,20 @@ class Assigned:
             "payload": dict(self.split.payload),
             "position": self.position,
             "watermark": self.watermark,
+            "idle": self.idle,
         }
 
 
 class SplitAssigner:
-    """Hands out the splits of one source; all methods may be called from any subtask's thread."""
+    """Hands out the splits of one source; all methods may be called from any subtask's thread.
+
+    Attributes
+    ----------
+    drained : bool
+        Whether the sources had been ended for good at the restored barrier: nothing more is to be read (P7).
+    restored_time : int or None
+        How far the source's event time had come at the restored barrier, microseconds.
+    """
 
     def __init__(self, source: Source[Any], event_time: str | None, parallelism: int) -> None:
         self._source = source
@@ -60,11 +73,24 @@ class SplitAssigner:
         self._known: dict[str, Split] = {}
         self._unread: deque[Assigned] = deque()
         self._minimum: dict[str, int | None] = {}
+        self._least_unread: deque[int | None] = deque()
+        self._live = 0
+        self.drained = False
+        self.restored_time: int | None = None
         self._restored: list[dict[str, Any]] = []
         self.discovers = source.capabilities().discovers_splits
 
     def restore(self, snapshots: Iterable[OperatorSnapshot]) -> frozenset[str]:
-        """Take over what a checkpoint knew, find what is new, and return the ids that were finished."""
+        """Take over what a checkpoint knew, find what is new, and return the ids that were finished.
+
+        Raises
+        ------
+        SplitVanished
+            If a split that was known and not read to its end is gone.
+        NewInput
+            If the source had ended, and has splits now that it did not have then (P7).
+        """
+        snapshots = list(snapshots)
         opened: dict[str, Assigned] = {}
         waiting: dict[str, Assigned] = {}
         finished: set[str] = set()
@@ -83,7 +109,9 @@ class SplitAssigner:
         for id, assigned in opened.items():
             self._known[id] = assigned.split
             self._unread.append(assigned)
+        self._restore_end(snapshots, current)
         self._add(current)
+        self._live = len(self._known) - len(finished)
         return frozenset(finished)
 
     def discover(self) -> None:
@@ -92,17 +120,18 @@ class SplitAssigner:
         with self._lock:
             waiting = {a.split.id for a in self._unread if a.position is None}
             self._check_vanished(waiting, {split.id for split in current})
+            before = len(self._known)
             self._add(current)
+            self._live += len(self._known) - before
 
     def take(self, open_splits: int) -> Assigned | None:
         """Return the next split for a subtask that reads `open_splits` now, or None."""
         with self._lock:
-            if not self._unread:
+            most = 1 if self._source.sequential else -(-self._live // self._parallelism)
+            if not self._unread or open_splits >= most:
                 return None
-            if self._source.sequential:
-                return None if open_splits else self._unread.popleft()
-            share = -(-len(self._known) // self._parallelism)
-            return self._unread.popleft() if open_splits < share else None
+            self._least_unread.popleft()
+            return self._unread.popleft()
 
     @property
     def empty(self) -> bool:
@@ -121,11 +150,8 @@ class SplitAssigner:
 
     def unread_minimum(self) -> int | None:
         """Return the event time at which the waiting splits hold the watermark, microseconds; None: they do not."""
-        if not self._unread:
-            return None
         with self._lock:
-            bounds = [self._bound(assigned) for assigned in self._unread]
-        return min((bound for bound in bounds if bound is not None), default=None)
+            return self._least_unread[0] if self._least_unread else None
 
     def _bound(self, assigned: Assigned) -> int | None:
         if assigned.watermark is not None or self._event_time is None:
@@ -140,6 +166,27 @@ class SplitAssigner:
             if split.id not in self._known:
                 self._known[split.id] = split
                 self._unread.append(Assigned(split))
+        bounds = map(self._bound, reversed(self._unread))
+        self._least_unread = deque(reversed([*accumulate(bounds, _lesser)]))
+
+    def _restore_end(self, snapshots: Sequence[OperatorSnapshot], current: Sequence[Split]) -> None:
+        going_on = [snapshot.inline for snapshot in snapshots if not snapshot.inline.get("ended", False)]
+        times = [inline.get("time") for inline in going_on]
+        self.restored_time = min((t for t in times if t is not None), default=None) if None not in times else None
+        self.drained = any(snapshot.inline.get("drained", False) for snapshot in snapshots)
+        if snapshots and not going_on and not self.drained:
+            self._check_ended(current)
+
+    def _check_ended(self, current: Sequence[Split]) -> None:
+        new = [split.id for split in current if split.id not in self._known]
+        if new:
+            more = f" and {len(new) - 1} more" if len(new) > 1 else ""
+            raise NewInput(
+                f"a source of this job had ended, and has input now that it did not have then: {new[0]!r}{more}",
+                hint="its windows have closed: give the new input a job of its own, and read what keeps coming with "
+                'follow=True from the start; or read everything again with restore="none" and another output',
+                splits=new,
+            )
 
     def _check_vanished(self, expected: set[str], found: set[str]) -> None:
         missing = sorted(expected - found)
@@ -158,9 +205,16 @@ def new_splits(source: Source[Any], snapshots: Iterable[OperatorSnapshot]) -> li
     return [split.id for split in source.splits() if split.id not in known]
 
 
+def _lesser(one: int | None, other: int | None) -> int | None:
+    return min((time for time in (one, other) if time is not None), default=None)
+
+
 def _known(snapshots: Iterable[OperatorSnapshot]) -> set[str]:
     return {id for snapshot in snapshots for id in snapshot.inline.get("known", ())}
 
 
 def _assigned(entries: Iterable[dict[str, Any]]) -> dict[str, Assigned]:
-    return {e["id"]: Assigned(Split(e["id"], e["payload"]), e["position"], e["watermark"]) for e in entries}
+    return {
+        e["id"]: Assigned(Split(e["id"], e["payload"]), e["position"], e["watermark"], e.get("idle", False))
+        for e in entries
+    }

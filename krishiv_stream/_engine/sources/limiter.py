@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["RateLimiter"]
 
@@ -17,21 +21,24 @@ class RateLimiter:
     ----------
     rate : float
         Rows per second; at most a tenth of a second's worth is let through at once.
+    now : callable
+        Seconds, from a clock that never goes back.
     """
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float, now: Callable[[], float] = time.monotonic) -> None:
         self.rate = rate
+        self._now = now
         self._lock = threading.Lock()
-        self._due = time.monotonic()
+        self._due = now()
 
     def took(self, rows: int) -> None:
         """Note that `rows` rows went through."""
         with self._lock:
-            self._due = max(self._due, time.monotonic() - _BURST) + rows / self.rate
+            self._due = max(self._due, self._now() - _BURST) + rows / self.rate
 
     def delay(self) -> float:
         """Return the seconds to wait before the next rows; 0 if none."""
-        return max(0.0, self._due - time.monotonic())
+        return max(0.0, self._due - self._now())
 
     @property
     def batch_rows(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from krishiv_stream._engine.errors import DifferentSourceSchema
 from krishiv_stream._engine.inbox import Cancelled
 from krishiv_stream._engine.operator import Operator
 from krishiv_stream._engine.sources.open_split import OpenSplit, SplitClock
+from krishiv_stream._engine.sources.source_time import SourceTime, SubtaskTime
 from krishiv_stream._engine.task import TaskThread
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ class SourceTask(TaskThread):
         source: Source[Any],
         assigner: SplitAssigner,
         clock: SplitClock,
+        time: SourceTime,
         options: SourceOptions,
         counters: OperatorMetrics,
         bad_rows: BadRows,
@@ -110,12 +111,13 @@ class SourceTask(TaskThread):
         self._pending: list[pa.RecordBatch] = []
         self._pending_rows = 0
         self._pending_since = 0.0
-        self._told: int | None = None
-        self._told_idle = False
         self._ended = False
+        self._drained = False
         self._stopped = False
         self._poll = _FIRST_POLL
-        self._next_discovery = time.monotonic() + _DISCOVERY
+        self._now = clock.now
+        self._next_discovery = self._now() + _DISCOVERY
+        self._time = SubtaskTime(time, options.subtask, head, clock.idle_timeout, clock.now)
         self._triggers: deque[Barrier] = deque()
         self._wake = threading.Condition()
         rows = options.batch_rows if limiter is None else min(options.batch_rows, limiter.batch_rows)
@@ -141,12 +143,14 @@ class SourceTask(TaskThread):
 
     def run(self) -> None:
         """Read until cancelled; after the end of all splits only barriers are passed on."""
+        self._time.begin()
         while not self._control.cancelled.is_set():
             if self._triggers:
                 self._emit_barrier(self._triggers.popleft())
             elif self._ended or self._stopped:
                 self._wait(None)
             elif self._control.draining.is_set():
+                self._drained = True
                 self._end()
             else:
                 self._work()
@@ -162,7 +166,7 @@ class SourceTask(TaskThread):
         if self._read():
             self._poll = _FIRST_POLL
             return
-        if self._pending and time.monotonic() - self._pending_since < self._options.linger:
+        if self._pending and self._now() - self._pending_since < self._options.linger:
             self._wait(min(self._poll, self._options.linger))
             return
         self._flush()
@@ -175,19 +179,21 @@ class SourceTask(TaskThread):
 
     def _wait(self, seconds: float | None) -> None:
         with self._wake:
-            if not self._triggers and not self._control.cancelled.is_set():
+            ends = self._control.cancelled.is_set() or (seconds is not None and self._control.draining.is_set())
+            if not self._triggers and not ends:
                 self._wake.wait(seconds)
 
     def _open_splits(self) -> None:
-        if self._assigner.discovers and self._options.subtask == 0 and time.monotonic() >= self._next_discovery:
+        if self._assigner.discovers and self._options.subtask == 0 and self._now() >= self._next_discovery:
             self._assigner.discover()
-            self._next_discovery = time.monotonic() + _DISCOVERY
+            self._next_discovery = self._now() + _DISCOVERY
         while not self._assigner.empty:
             assigned = self._assigner.take(len(self._open))
             if assigned is None:
                 return
             reader = self._source.open(assigned.split, assigned.position, self._context)
             self._open.append(OpenSplit(assigned, reader, self._clock))
+            self._time.wake()
 
     def _read(self) -> bool:
         """Read from the next split in turn that has rows; returns whether one had."""
@@ -205,12 +211,12 @@ class SourceTask(TaskThread):
 
     def _take(self, batch: pa.RecordBatch) -> None:
         if not self._pending:
-            self._pending_since = time.monotonic()
+            self._pending_since = self._now()
         self._pending.append(self._checked(batch))
         self._pending_rows += batch.num_rows
         if self._limiter is not None:
             self._limiter.took(batch.num_rows)
-        if self._pending_rows >= self._batch_rows or time.monotonic() - self._pending_since >= self._options.linger:
+        if self._pending_rows >= self._batch_rows or self._now() - self._pending_since >= self._options.linger:
             self._flush()
 
     def _checked(self, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -237,25 +243,14 @@ class SourceTask(TaskThread):
         self._pending.clear()
         self._pending_rows = 0
         self._counters.rows_out += batch.num_rows
+        self._time.wake()
         self.head.process(batch)
         self._tell_time()
 
     def _tell_time(self) -> None:
-        active = [split for split in self._open if not split.idle]
-        unread = self._assigner.unread_minimum()
-        if not active and unread is None:
-            if not self._told_idle and (self._open or self._assigner.discovers):
-                self._told_idle = True
-                self.head.idle()
-            return
-        bounds = [split.watermark for split in active] + ([] if unread is None else [unread])
-        known = [bound for bound in bounds if bound is not None]
-        if len(known) < len(bounds) or (self._told is not None and min(known) <= self._told and not self._told_idle):
-            return
-        self._told = max(min(known), self._told or min(known))
-        self._told_idle = False
-        self._counters.watermark = self._told
-        self.head.watermark(self._told)
+        if not self._ended:  # the end has told the last of it
+            self._time.tell(self._open, self._assigner)
+            self._counters.watermark = self._time.told
 
     def _finish(self, split: OpenSplit) -> None:
         split.close()
@@ -279,6 +274,9 @@ class SourceTask(TaskThread):
         inline: dict[str, Any] = {
             "open": [split.snapshot() for split in self._open],
             "finished": sorted(self._finished),
+            "time": self._time.told,
+            "ended": self._ended,
+            "drained": self._drained,
         }
         if self._options.subtask == 0:
             inline.update(self._assigner.snapshot())
@@ -288,5 +286,8 @@ class SourceTask(TaskThread):
 
     def _close(self) -> None:
         for split in self._open:
-            split.close()
+            try:
+                split.close()
+            except Exception as error:
+                self._control.on_failure(self.id, error)
         super()._close()

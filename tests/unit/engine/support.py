@@ -29,7 +29,6 @@ __all__ = [
     "Taken",
     "barrier",
     "moments",
-    "open_for_ever",
 ]
 
 MOMENTS = pa.schema([("x", pa.int64()), ("moment", pa.timestamp("us", tz="UTC"))])
@@ -132,12 +131,22 @@ class Emptied(Inbox):
 
 
 class Clock:
-    """A clock that a test sets."""
+    """A clock that a test sets; `after` so many readings from now it does something, again and again."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
+        self._left, self._each = 0, 0
+        self._action: Callable[[], object] = lambda: None
+
+    def after(self, readings: int, action: Callable[[], object]) -> None:
+        self._left = self._each = readings
+        self._action = action
 
     def __call__(self) -> float:
+        self._left -= 1
+        if not self._left:
+            self._left = self._each
+            self._action()
         return self.now
 
 
@@ -229,7 +238,3 @@ class ScriptReader(Reader[int]):
 
     def close(self) -> None:
         self._source.closed.append(self._name)
-
-
-open_for_ever: list[Item] = []
-"""A split that has no rows; with ``bounded=False`` it does not end either."""

@@ -7,7 +7,7 @@ import pytest
 from krishiv_checkpoint import OperatorSnapshot
 from krishiv_connectors import Reader, Source, SourceContext, Split
 from krishiv_guarantees import SourceCapabilities
-from krishiv_stream._engine.errors import SplitVanished
+from krishiv_stream._engine.errors import NewInput, SplitVanished
 from krishiv_stream._engine.sources.assigner import SplitAssigner
 
 
@@ -145,3 +145,51 @@ def test_a_restored_split_that_was_taken_and_finished_by_the_barrier_is_not_read
     attempt = assigner(Named("a", "b"), snapshots=[snapshot(opened=["a"], known=["a", "b"])])
     later = OperatorSnapshot("source", 0, inline={"open": [], "finished": ["a"], **attempt.snapshot()})
     assert ids(assigner(Named("a", "b"), snapshots=[later])) == ["b"]
+
+
+def test_splits_are_shared_out_by_what_is_left_and_not_by_what_was_read_before():
+    known = [f"old-{n}" for n in range(8)] + ["a", "b"]
+    made = assigner(Named(*known, sequential=False), 2, [snapshot(finished=known[:8], known=known)])
+    assert made.take(0).split.id == "a"
+    assert made.take(1) is None
+    assert made.take(0).split.id == "b"
+
+
+def test_the_least_unread_minimum_rises_as_splits_are_taken():
+    made = assigner(Named("a", "b", "c", "d", minima={"a": 10, "b": 5, "d": 20}))
+    found = [made.unread_minimum()]
+    while made.take(0):
+        found.append(made.unread_minimum())
+    assert found == [5, 5, 20, 20, None]
+
+
+def ended(finished: Sequence[str], **inline: object) -> OperatorSnapshot:
+    made = snapshot(finished=finished, known=finished)
+    return OperatorSnapshot("source", 0, inline={**made.inline, "ended": True, "time": 7, **inline})
+
+
+def test_a_source_that_had_ended_ends_again_and_refuses_what_is_new():
+    assert ids(assigner(Named("a"), snapshots=[ended(["a"])])) == []
+    with pytest.raises(NewInput, match="'b' and 1 more"):
+        assigner(Named("a", "b", "c"), snapshots=[ended(["a"])])
+
+
+def test_a_source_of_which_one_subtask_had_ended_takes_what_is_new():
+    going_on = snapshot(opened=["b"], known=["a", "b"])
+    made = assigner(Named("a", "b", "c"), 2, [ended(["a"]), going_on])
+    assert ids(made) == ["b", "c"]
+
+
+def test_restored_time_is_the_least_of_the_subtasks_that_had_not_ended():
+    def at(time: int | None) -> OperatorSnapshot:
+        return OperatorSnapshot("source", 0, inline={"open": [], "finished": [], "time": time})
+
+    assert assigner(Named(), snapshots=[at(30), at(20)]).restored_time == 20
+    assert assigner(Named(), snapshots=[at(30), at(None)]).restored_time is None
+    assert assigner(Named(), snapshots=[at(30), ended([], time=5)]).restored_time == 30
+    assert assigner(Named(), snapshots=[]).restored_time is None
+
+
+def test_a_source_one_of_whose_subtasks_was_drained_is_drained():
+    assert assigner(Named(), snapshots=[snapshot(), ended([], drained=True)]).drained
+    assert not assigner(Named(), snapshots=[snapshot(), ended([])]).drained
