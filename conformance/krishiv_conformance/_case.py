@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from krishiv_conformance._errors import CaseFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from krishiv_conformance._harness import SinkHarness, SourceHarness, StoreHarness
 
@@ -150,7 +150,7 @@ def _verdict(case: Case, ground: Ground) -> tuple[str, bool]:
 @contextmanager
 def _ground(
     case: Case, source: SourceHarness, sink: SinkHarness, store: StoreHarness, seed: int, keep: Path | None
-) -> Iterator[Ground]:
+) -> Generator[Ground]:
     workdir = Path(tempfile.mkdtemp(prefix="krishiv-case-"))
     ground = Ground(
         source=source,
