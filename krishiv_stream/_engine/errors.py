@@ -3,24 +3,34 @@
 ::
 
     ConfigurationError
-    └── NewInput                a finished job is run again, and its source has input that it has not read
+    └── NewInput                a source had ended, and has input now that it did not have then
     FatalError
     ├── WrongFunctionOutput     a user's function returned other columns than it declared
     ├── NullEventTime           a row has no event time
     ├── SplitVanished           a split that was known and unread is gone
     ├── DifferentSourceSchema   a source gives other columns than when the job was planned
     └── TaskFailed              an operator or a user's function raised
+    RetriableError
+    └── TaskInterrupted         a connection broke, or something took too long
 """
 
 from __future__ import annotations
 
-from krishiv_guarantees import ConfigurationError, FatalError
+from krishiv_guarantees import ConfigurationError, FatalError, RetriableError
 
-__all__ = ["DifferentSourceSchema", "NewInput", "NullEventTime", "SplitVanished", "TaskFailed", "WrongFunctionOutput"]
+__all__ = [
+    "DifferentSourceSchema",
+    "NewInput",
+    "NullEventTime",
+    "SplitVanished",
+    "TaskFailed",
+    "TaskInterrupted",
+    "WrongFunctionOutput",
+]
 
 
 class NewInput(ConfigurationError):
-    """A finished job is run again, and its source has input that it has not read (P7)."""
+    """A finished job, or one with a source that had ended, finds input there that it has not read (P7)."""
 
     code = "KS-NEW-INPUT"
 
@@ -53,3 +63,9 @@ class TaskFailed(FatalError):
     """An operator or a user's function raised; the cause is chained."""
 
     code = "KS-TASK"
+
+
+class TaskInterrupted(RetriableError):
+    """A connection broke or something took too long in a task; the job restarts from its last checkpoint."""
+
+    code = "KS-TASK-INTERRUPTED"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from krishiv_guarantees import KrishivError
 from krishiv_stream._engine.elements import Barrier
-from krishiv_stream._engine.errors import TaskFailed
+from krishiv_stream._engine.errors import TaskFailed, TaskInterrupted
 from krishiv_stream._location import error_location
 
 if TYPE_CHECKING:
@@ -82,6 +82,11 @@ class Execution:
                 self.outcome = outcome
                 self._over.set()
 
+    @property
+    def draining(self) -> bool:
+        """Whether the sources are to end now."""
+        return self._control.draining.is_set()
+
     def drain(self) -> None:
         """Have every source end now, so that windows close and the job finishes."""
         self._control.draining.set()
@@ -105,11 +110,12 @@ class Execution:
 
 
 def as_krishiv_error(task: str, error: BaseException) -> KrishivError:
-    """Return `error` as one of ours: itself, or a `TaskFailed` that has it as its cause."""
+    """Return `error` as one of ours: itself, or a `TaskFailed` or `TaskInterrupted` that has it as its cause."""
     if isinstance(error, KrishivError):
         return error
     place = error_location(error)
-    wrapped = TaskFailed(
+    kind = TaskInterrupted if isinstance(error, ConnectionError | TimeoutError) else TaskFailed
+    wrapped = kind(
         f"task {task!r} failed: {type(error).__name__}: {error}" + (f" ({place})" if place else ""),
         hint="mend the cause and run the job again: it resumes from its last checkpoint",
         task=task,

@@ -9,7 +9,7 @@ import shutil
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from krishiv_checkpoint import (
@@ -18,14 +18,16 @@ from krishiv_checkpoint import (
     FilesystemStore,
     JobLock,
     MemoryStore,
+    RetryPolicy,
     begin_attempt,
 )
 from krishiv_connectors import SinkContext, TwoPhaseSink
-from krishiv_guarantees import ConfigurationError, FatalError, GuaranteeError, PlanError, SkippableError
+from krishiv_guarantees import ConfigurationError, FatalError, GuaranteeError, PlanError, RetriableError, SkippableError
 from krishiv_stream._engine.control import Control
 from krishiv_stream._engine.errors import NewInput
 from krishiv_stream._engine.execution import Execution, TaskPlane, as_krishiv_error
 from krishiv_stream._engine.graph import GraphSettings, JobIdentity, build
+from krishiv_stream._engine.inbox import Cancelled
 from krishiv_stream._engine.metrics import JobMetrics
 from krishiv_stream._engine.snapshots import SnapshotWriter
 from krishiv_stream._engine.sources.assigner import new_splits
@@ -34,7 +36,7 @@ from krishiv_stream._plan.nodes import SinkNode, SourceNode
 from krishiv_stream._settings import StateBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Mapping, Sequence
     from pathlib import Path
 
     from krishiv_checkpoint import Attempt, CheckpointStore, Committer
@@ -46,6 +48,18 @@ _log = logging.getLogger("krishiv_stream")
 
 _FINAL = (ConfigurationError, FatalError, GuaranteeError, PlanError, SkippableError)
 """Errors that come again at every attempt: the job is not restarted after them."""
+
+
+@dataclass
+class _Stop:
+    """How the job is to stop. The first to ask says whether sources end; whoever asks later gets the same stop.
+
+    A drain cannot become a plain stop: windows may have closed by then, and rows read later would all be late. Nor the
+    other way round.
+    """
+
+    drain: bool
+    savepoints: list[str | None] = field(default_factory=list[str | None])
 
 
 class EmbeddedJob:
@@ -67,7 +81,8 @@ class EmbeddedJob:
         self._overlap: tuple[str, ...] = ()
         self._started = time.monotonic()
         self._lock = threading.RLock()
-        self._stopping: tuple[str | None, bool] | None = None
+        self._stopping: _Stop | None = None
+        self._error = ""
         self._cancelled = threading.Event()
         self._settled = threading.Event()
         self._thread = threading.Thread(target=self._main, name=f"ks-job-{submission.job}", daemon=True)
@@ -99,6 +114,7 @@ class EmbeddedJob:
             watermark=min(times, default=None),
             restarts=self._restarts,
             guarantee=self._submission.report.level.label,
+            error=self._error,
         )
         return self._with_checkpoints(status)
 
@@ -135,9 +151,11 @@ class EmbeddedJob:
     def stop(self, savepoint: str | None, *, drain: bool) -> None:
         """Begin to stop; before the tasks run, it happens as soon as they do."""
         with self._lock:
-            self._stopping = (savepoint, drain)
+            if self._stopping is None:
+                self._stopping = _Stop(drain)
+            self._stopping.savepoints.append(savepoint)
             if self._driver is not None and self._execution is not None:
-                self._begin_stop(self._driver, self._execution)
+                self._begin_stop(self._driver, self._execution, self._stopping.drain, [savepoint])
 
     def cancel(self) -> None:
         """End at once."""
@@ -153,12 +171,12 @@ class EmbeddedJob:
             raise ConfigurationError(f"job {self.name!r} is {self._state}", hint="ask again while it is running")
         return self._driver
 
-    def _begin_stop(self, driver: CheckpointDriver, execution: Execution) -> None:
-        if self._stopping is None:
-            return
-        savepoint, drain = self._stopping
+    def _begin_stop(
+        self, driver: CheckpointDriver, execution: Execution, drain: bool, savepoints: Sequence[str | None]
+    ) -> None:
         self._state = JobState.STOPPING
-        driver.stop(savepoint, drain=drain)
+        for savepoint in savepoints:
+            driver.stop(savepoint, drain=drain)
         if drain:
             execution.drain()
 
@@ -171,6 +189,7 @@ class EmbeddedJob:
                     _clear_work(self._submission)
                 result = self._attempts()
         except BaseException as error:
+            self._error = str(error)
             self._state = JobState.FAILED
             self.future.set_exception(error)
         else:
@@ -184,20 +203,34 @@ class EmbeddedJob:
         while True:
             try:
                 return self._run_attempt(submission)
+            except Cancelled:
+                return self._result("cancelled")
             except Exception as error:
                 if not self._may_restart(error):
                     raise
-                self._restarts += 1
-                self._settled.clear()
-                self._state = JobState.RESTARTING
-                _log.warning("job %s failed, restart %d: %s", self.name, self._restarts, error)
-            if self._cancelled.wait(self._submission.settings.restart_backoff * 2 ** (self._restarts - 1)):
+                backoff = self._note_restart(error)
+            if self._cancelled.wait(backoff):
                 return self._result("cancelled")
             if self._attempt is not None:  # what it was told is in the log by now, and must not be done twice
                 submission = replace(submission, restore="latest", on_sink_ahead="refuse", state_map={}, drop_state=())
 
     def _may_restart(self, error: Exception) -> bool:
         return not isinstance(error, _FINAL) and self._restarts < self._submission.settings.restart_attempts
+
+    def _note_restart(self, error: Exception) -> float:
+        """Note that the job begins again because of `error`; returns the seconds to wait before."""
+        self._error = str(error)
+        self._restarts += 1
+        self._settled.clear()
+        self._state = JobState.RESTARTING
+        _log.warning("job %s failed, restart %d: %s", self.name, self._restarts, error)
+        backoff = self._submission.settings.restart_backoff * 2 ** (self._restarts - 1)
+        return max(backoff, float(error.after)) if isinstance(error, RetriableError) else backoff
+
+    def _pause(self, seconds: float) -> None:
+        """Wait in recovery, where a sink is in trouble; a job that is cancelled does not wait for it any longer."""
+        if self._cancelled.wait(seconds):
+            raise Cancelled
 
     def _run_attempt(self, submission: Submission) -> JobResult:
         with contextlib.ExitStack() as stack:
@@ -220,6 +253,7 @@ class EmbeddedJob:
                 on_sink_ahead=submission.on_sink_ahead,
                 state_map=submission.state_map,
                 drop_state=submission.drop_state,
+                retry=RetryPolicy(sleep=self._pause),
             )
             self._attempt = attempt
             self._tell_overlap(attempt.overlap)
@@ -242,8 +276,7 @@ class EmbeddedJob:
                 self._execution = execution
                 self._state = JobState.RUNNING
                 self._settled.set()
-                if self._driver is not None:
-                    self._begin_stop(self._driver, execution)
+                self._stop_from_the_start(execution)
             if self._cancelled.is_set():
                 execution.finish("cancelled")
             execution.wait()
@@ -254,6 +287,13 @@ class EmbeddedJob:
         if execution.error is not None:
             raise execution.error
         return self._result(execution.outcome or "stopped")
+
+    def _stop_from_the_start(self, execution: Execution) -> None:
+        """Stop at once if that was asked for before the tasks ran, or if they go on with what a drain had begun."""
+        if execution.draining and self._stopping is None:
+            self._stopping = _Stop(drain=True, savepoints=[None])
+        if self._stopping is not None and self._driver is not None:
+            self._begin_stop(self._driver, execution, self._stopping.drain, self._stopping.savepoints)
 
     def _prepare(self, submission: Submission, attempt: Attempt) -> Execution:
         self._metrics = JobMetrics()
