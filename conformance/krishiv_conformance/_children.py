@@ -76,7 +76,7 @@ class Child:
     failpoints : str
         As in ``KRISHIV_FAILPOINTS``.
     log : Path
-        File for its standard error.
+        File for its standard error; what it says goes to one beside it.
     """
 
     def __init__(self, spec: JobSpec, failpoints: str, log: Path) -> None:
@@ -171,10 +171,12 @@ class Child:
             self._process.stdout.close()
 
     def _read(self) -> None:
-        for line in self._process.stdout or ():
-            with self._changed:
-                self._events.append(_event(line))
-                self._changed.notify_all()
+        with self._log.with_suffix(".jsonl").open("w", encoding="utf-8") as said:
+            for line in self._process.stdout or ():
+                said.write(line)
+                with self._changed:
+                    self._events.append(_event(line))
+                    self._changed.notify_all()
         with self._changed:
             self._silent = True
             self._changed.notify_all()

@@ -52,5 +52,5 @@ def source_cases(harness: SourceHarness, workdir: Path) -> list[Case]:
 
 def store_cases() -> list[Case]:
     """Return the matrix of a checkpoint store."""
-    zombies = zombie_cases("store", ("manifest.before", "manifest.after", "retire.before"))
+    zombies = zombie_cases("store", ("manifest.before", "manifest.after"))
     return [*store_contract.contract_cases(), *hammer_cases(), *job_kills.store_cases(), *zombies]

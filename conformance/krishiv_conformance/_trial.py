@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import msgspec
 
+from krishiv_checkpoint._keys import LOG
 from krishiv_conformance._case import NotReached, expect
 from krishiv_conformance._children import PATIENCE, Child
 from krishiv_conformance._errors import CaseFailed
@@ -16,6 +17,7 @@ from krishiv_conformance._reference import ReferenceHarness, set_pace, split_id
 from krishiv_conformance._rows import expect_part, expect_rows, make_rows, rows_of
 from krishiv_conformance._witness import covered_rows, log_of
 from krishiv_connectors import SinkContext
+from krishiv_guarantees import KrishivError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -169,6 +171,19 @@ class Trial:
     def check(self) -> None:
         """Check the output of a finished job: exactly the rows that went in."""
         expect_rows(self.expected, self.output(), "after the job finished")
+
+    def log(self) -> dict[str, bytes]:
+        """Return every entry of the job's log, as it is stored."""
+        store = self._store()
+        return {key: bytes(store.get(key)) for key in store.list(LOG)}
+
+    def check_log(self) -> None:
+        """Check that the log of a finished job is whole, and says that it is finished."""
+        try:
+            view = log_of(self._store())
+        except KrishivError as error:
+            raise CaseFailed(f"the job finished, and its log cannot be read any more: {error.message}") from error
+        expect(view.finish is not None, "the job finished, and its log does not say so")
 
     def _check_part(self, *, all_manifests: bool) -> None:
         """Check the output of a job that died: no row twice, none that nobody sent, none of an unpublished epoch."""

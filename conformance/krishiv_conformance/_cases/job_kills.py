@@ -62,7 +62,9 @@ def sink_cases() -> list[Case]:
         *map(kills.while_retiring, RETIRE),
         *map(kills.in_savepoint, SAVEPOINT),
         *map(kills.at_random, range(1, RANDOM + 1)),
-        kills.case("again-and-again", "Killed at the same step at every start, a job still gets on.", _again_and_again),
+        kills.case(
+            "again-and-again", "Killed in the first epoch of every start, a job still gets on.", _again_and_again
+        ),
         kills.case("empty-epochs", "Most epochs have no rows; one without and one with rows die.", _empty_epochs),
         *map(kills.in_slots, ("prepare.after", "ack.after", "commit.before", "commit.after")),
         kills.case(
@@ -82,7 +84,9 @@ def store_cases() -> list[Case]:
         *map(kills.while_retiring, RETIRE),
         *map(kills.in_savepoint, SAVEPOINT),
         *map(kills.at_random, range(1, RANDOM + 1)),
-        kills.case("again-and-again", "Killed at the same step at every start, a job still gets on.", _again_and_again),
+        kills.case(
+            "again-and-again", "Killed in the first epoch of every start, a job still gets on.", _again_and_again
+        ),
     ]
 
 
@@ -186,8 +190,8 @@ class _Kills:
 
 def _again_and_again(ground: Ground) -> None:
     trial = Trial(ground, rows=480)
-    for _ in range(5):
-        trial.die_at("manifest.after")
+    for step in ("manifest.after", "commit.after") * 3:
+        trial.die_at(step)
     trial.finish()
 
 

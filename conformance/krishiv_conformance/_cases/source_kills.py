@@ -40,9 +40,7 @@ def source_cases() -> list[Case]:
             "recovery.after_restore", "Killed, then killed again right after its positions were restored.", _restored
         ),
         *(_at_random(number) for number in range(1, RANDOM + 1)),
-        _case(
-            "two-subtasks", "Two subtasks share the splits; killed after an epoch, then between their acks of the next.", _shared
-        ),
+        _case("two-subtasks", "Two subtasks share the splits; killed after an epoch, then between two acks.", _shared),
         _case("rescale", "One subtask, two, one again: positions move between them.", _rescale),
     ]
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from krishiv_conformance._case import Ground
+    from krishiv_conformance._children import Child
 
 __all__ = ["STOPS", "zombie_cases"]
 
@@ -28,17 +29,16 @@ STOPS = (
 )
 """Where the first process is stopped."""
 
-
 PATIENCE = 5.0
 """Seconds that the successor gets before the first process wakes."""
 
 
 def zombie_cases(part: str, stops: Sequence[str] = STOPS) -> list[Case]:
     """Return the zombie cases of a ``"sink"`` or a ``"store"``."""
-    return [_zombie(part, stop, alive=alive) for stop in stops for alive in (True, False)]
+    return [_case(part, stop, alive=alive) for stop in stops for alive in (True, False)]
 
 
-def _zombie(part: str, stop: str, *, alive: bool) -> Case:
+def _case(part: str, stop: str, *, alive: bool) -> Case:
     when = "while its successor runs" if alive else "when its successor has finished"
 
     def check(ground: Ground) -> None:
@@ -51,22 +51,31 @@ def _zombie(part: str, stop: str, *, alive: bool) -> Case:
             if not zombie.wait_stopped():
                 trial.expect_finished(zombie.wait())
                 raise NotReached(f"the job finished without passing {stop} {at} times")
-            with trial.start(take_over=True) as successor:
-                # A process that was stopped holding a lock of the target keeps its successor waiting: not for ever.
-                if alive:
-                    successor.wait_epoch(PATIENCE)
-                else:
-                    successor.wait_seconds(PATIENCE)
-                zombie.resume()
-                ended = zombie.wait()
-                expect(ended.code != 0, f"a process that was replaced reported success: {ended}")
-                expect(not ended.killed, "the process that was replaced was killed by something else")
-                trial.expect_finished(successor.wait())
+            _replace(trial, zombie, alive=alive)
         trial.check()
+        trial.check_log()
 
     return Case(
         name=f"{part}/zombie/{stop}-{'alive' if alive else 'finished'}",
-        about=f"Stopped at {stop}, replaced, and woken {when}: it ends with an error, and the output is right.",
+        about=f"Stopped at {stop}, replaced, and woken {when}: it ends with an error and changes nothing.",
         check=check,
         optional=stop == "commit.during",
     )
+
+
+def _replace(trial: Trial, zombie: Child, *, alive: bool) -> None:
+    """Start the successor, wake the zombie, and see both end."""
+    with trial.start(take_over=True) as successor:
+        # A process that was stopped holding a lock of the target keeps its successor waiting: not for ever.
+        if alive:
+            successor.wait_epoch(PATIENCE)
+        ended_first = not alive and successor.wait_seconds(PATIENCE)
+        before = (trial.log(), trial.output()) if ended_first else None
+        zombie.resume()
+        ended = zombie.wait()
+        expect(ended.code != 0, f"a process that was replaced reported success: {ended}")
+        expect(not ended.killed, "the process that was replaced was killed by something else")
+        trial.expect_finished(successor.wait())
+    if before is not None:
+        expect(trial.log() == before[0], "the process that was replaced changed the log of its successor")
+        expect(trial.output() == before[1], "the process that was replaced changed what readers see")
