@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from krishiv_conformance._errors import CaseUnknown
 from krishiv_conformance._evidence import fault_run, inspect_parts, make_certificate, reusable_run
-from krishiv_conformance._subjects import combination_subject, part_subject, run_subjects
+from krishiv_conformance._subjects import combination_subject, distinct_parts, part_subject, run_subjects
 from krishiv_stream._guarantee_parts import installed_certificates
 
 if TYPE_CHECKING:
@@ -114,11 +114,6 @@ class Certifying:
             for subject, own in zip(subjects, results, strict=True)
             if all(result.passed for result in own)
         }
-
-
-def distinct_parts(combinations: Sequence[Combination]) -> list[Harness]:
-    """Return every part of `combinations`, each once."""
-    return list(dict.fromkeys(part for combination in combinations for part in combination.parts))
 
 
 def subjects_of(combinations: Sequence[Combination], patterns: Sequence[str]) -> list[Subject]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from krishiv_conformance._certify import Certifying, Options, distinct_parts, run_cases, subjects_of
+from krishiv_conformance._certify import Certifying, Options, run_cases, subjects_of
 from krishiv_conformance._errors import TargetMissing
 from krishiv_conformance._find import find_harnesses, known_harnesses, shipped_harnesses
 from krishiv_conformance._report import CaseReport, print_cases, print_outcome
-from krishiv_conformance._subjects import Combination
+from krishiv_conformance._subjects import Combination, distinct_parts
 from krishiv_stream._cli._exits import Exit
 from krishiv_stream._cli._output import Json
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["certify"]
 
+Names = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
+Flag = Annotated[bool, Parameter(negative="", show_default=False)]
+
 SHIPPED = Path(__file__).parent / "certificates"
 
 
@@ -30,16 +33,16 @@ def certify(
     target: str | None = None,
     /,
     *,
-    source: tuple[str, ...] = (),
-    sink: tuple[str, ...] = (),
-    store: tuple[str, ...] = (),
+    source: Names = (),
+    sink: Names = (),
+    store: Names = (),
     out: Path = Path("certificates"),
-    case: tuple[str, ...] = (),
-    list_cases: Annotated[bool, Parameter(name="--list", negative="")] = False,
+    case: Names = (),
+    list_cases: Annotated[bool, Parameter(name="--list", negative="", show_default=False)] = False,
     seed: int = 0,
     jobs: int | None = None,
-    again: Annotated[bool, Parameter(negative="")] = False,
-    shipped: Annotated[bool, Parameter(negative="")] = False,
+    again: Flag = False,
+    shipped: Flag = False,
     keep: Path | None = None,
     json: Json = False,
 ) -> Exit:
@@ -76,7 +79,9 @@ def certify(
     keep
         Copy the directory of every case to this folder.
     """
-    combinations, named = _combinations(target, source, sink, store, shipped=shipped)
+    under_test = find_harnesses(target) if target else []
+    named = [*under_test, *(harness for name in (*source, *sink, *store) for harness in find_harnesses(name))]
+    combinations = _combinations(named, shipped=shipped)
     if list_cases:
         print_cases(subjects_of(combinations, case or ("*",)), as_json=json)
         return Exit.OK
@@ -85,7 +90,7 @@ def certify(
     options = Options(
         seed=seed,
         jobs=jobs or os.cpu_count() or 1,
-        fresh=everything if again or shipped else frozenset(named),
+        fresh=everything if again or shipped else frozenset(under_test),
         report=report.ended,
         keep=keep,
     )
@@ -100,27 +105,17 @@ def certify(
     return Exit.FAILED if certifying.refused else Exit.OK
 
 
-def _combinations(
-    target: str | None, source: Sequence[str], sink: Sequence[str], store: Sequence[str], *, shipped: bool
-) -> tuple[list[Combination], list[Harness]]:
-    """Return what to certify, and the parts that were named."""
-    targets = (*source, *sink, *store, *([target] if target else ()))
-    named = [harness for name in targets for harness in find_harnesses(name)]
+def _combinations(named: Sequence[Harness], *, shipped: bool) -> list[Combination]:
+    """Return the combinations of what was named; every shipped part in the roles that were not."""
     if not named and not shipped:
         raise TargetMissing(
             "nothing to certify was named",
             hint="write module:Class, or --shipped; known are "
             + ", ".join(harness.name for harness in known_harnesses()),
         )
-    partners = shipped_harnesses()
-    return Combination.of_all(
-        _of_role("source", named, partners), _of_role("sink", named, partners), _of_role("store", named, partners)
-    ), named
-
-
-def _of_role(role: str, named: Sequence[Harness], partners: Sequence[Harness]) -> list[Any]:
-    chosen = [harness for harness in named if harness.role == role]
-    return chosen or [harness for harness in partners if harness.role == role]
+    roles = {harness.role for harness in named}
+    partners = [harness for harness in shipped_harnesses() if harness.role not in roles]
+    return Combination.of_harnesses([*named, *partners])
 
 
 def _write(certifying: Certifying, folder: Path) -> list[Path]:

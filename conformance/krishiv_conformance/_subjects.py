@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from krishiv_conformance._case import run_case
 from krishiv_conformance._matrix import (
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from krishiv_conformance._case import Case, CaseResult
     from krishiv_conformance._harness import Harness, SinkHarness, SourceHarness, StoreHarness
 
-__all__ = ["Combination", "Subject", "combination_subject", "part_subject", "run_subjects"]
+__all__ = ["Combination", "Subject", "combination_subject", "distinct_parts", "part_subject", "run_subjects"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +49,12 @@ class Combination:
         return "_".join(part.name for part in self.parts) + ".json"
 
     @classmethod
-    def of_all(
-        cls, sources: Iterable[SourceHarness], sinks: Iterable[SinkHarness], stores: Iterable[StoreHarness]
-    ) -> list[Combination]:
-        """Return every combination of these."""
-        return [cls(source=a, sink=b, store=c) for a, b, c in product(sources, sinks, stores)]
+    def of_harnesses(cls, harnesses: Iterable[Any]) -> list[Combination]:
+        """Return every combination of a source, a sink and a store of these."""
+        roles: dict[str, list[Any]] = {"source": [], "sink": [], "store": []}
+        for harness in harnesses:
+            roles[harness.role].append(harness)
+        return [cls(source=a, sink=b, store=c) for a, b, c in product(*roles.values())]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +80,11 @@ class Subject:
     def partners(self) -> tuple[str, ...]:
         """Class names of the reference partners."""
         return tuple(class_name(part) for part in self.combination.parts if part not in self.tested)
+
+
+def distinct_parts(combinations: Sequence[Combination]) -> list[Harness]:
+    """Return every part of `combinations`, each once."""
+    return list(dict.fromkeys(part for combination in combinations for part in combination.parts))
 
 
 def class_name(harness: Harness) -> str:
