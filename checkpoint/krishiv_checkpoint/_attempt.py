@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 __all__ = ["Attempt", "RetryPolicy", "commit_step", "utc_now"]
+
+_log = logging.getLogger("krishiv_checkpoint")
 
 
 def utc_now() -> str:
@@ -126,6 +129,7 @@ def commit_step(committer: Committer, step: CommitStep, lineage: str, retry: Ret
             return
         if outcome.status is CommitStatus.FAILED:
             raise _failed(step, outcome.reason)
+        _log.warning("%s cannot apply epoch %d yet: %s", _where(step), step.epoch, outcome.reason)
         if retry.give_up_after is not None and retry.clock() - began >= retry.give_up_after:
             raise _failed(step, f"it still had to wait after {retry.give_up_after:g} s: {outcome.reason}")
         retry.sleep(outcome.after)
@@ -142,10 +146,13 @@ def _unknown(error: RetriableError | OSError, failures: int) -> CommitOutcome:
     return CommitOutcome.retry(str(error), wait_after(error, failures))
 
 
+def _where(step: CommitStep) -> str:
+    return f"sink {step.sink!r}" if step.slot is None else f"sink {step.sink!r}, slot {step.slot}"
+
+
 def _failed(step: CommitStep, reason: str) -> CommitFailed:
-    where = f"sink {step.sink!r}" if step.slot is None else f"sink {step.sink!r}, slot {step.slot}"
     return CommitFailed(
-        f"{where} cannot apply epoch {step.epoch}: {reason}",
+        f"{_where(step)} cannot apply epoch {step.epoch}: {reason}",
         hint="mend what the reason says and run the job again: the epoch stays prepared and is tried again first",
         sink=step.sink,
         slot=step.slot,

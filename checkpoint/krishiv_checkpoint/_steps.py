@@ -173,6 +173,10 @@ class Steps:
             outcome = CommitOutcome.retry(str(error), error.after)
         except OSError as error:
             return ev.CommitRaised(stimulus_id=stimulus_id, sink=sink, slot=slot, epoch=epoch, error=error)
+        if outcome.status is CommitStatus.RETRY_LATER and not instruction.tries:
+            _log.warning(
+                "job %s: sink %r cannot apply epoch %d yet: %s", self._attempt.job, sink, epoch, outcome.reason
+            )
         return ev.CommitEnded(stimulus_id=stimulus_id, sink=sink, slot=slot, epoch=epoch, outcome=outcome)
 
     def _commit_once(self, instruction: do.Commit) -> CommitOutcome:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +16,14 @@ from tests.fault import child
 from tests.fault.harness import Job, make_input
 
 if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from krishiv_checkpoint import Manifest
     from krishiv_stream._job import JobHandle, JobResult, JobStatus
 
-__all__ = ["FILES", "RATE", "ROWS", "STOP_AT", "FileJob", "durable", "expect", "stop_when"]
+__all__ = ["FILES", "RATE", "ROWS", "STOP_AT", "FileJob", "durable", "expect", "stop_when", "wait_until"]
 
 ROWS, FILES = 8_000, 4
 RATE = 8_000
@@ -36,6 +40,14 @@ def durable(data_dir: Path, **options: Any) -> ks.Session:
         "allow_uncertified": True,
     }
     return ks.Session(**{**settings, **options})
+
+
+def wait_until(true: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Look again and again until it is `true`; `process` is what makes it so, and must live until then."""
+    pause = threading.Event()
+    while not true():
+        assert process.poll() is None, process.communicate()
+        pause.wait(0.01)
 
 
 def stop_when(handle: JobHandle, rows: int, savepoint: str | None = None) -> JobStatus:
@@ -112,7 +124,7 @@ class FileJob:
     @property
     def log(self) -> list[Path]:
         """The entries of its log, oldest first."""
-        return sorted((self.directory / "log").iterdir())
+        return sorted((self.directory / "log").glob("*"))
 
     def spec(self, rate: float | None = None) -> dict[str, Any]:
         """Return the job as `tests.fault` describes jobs."""
@@ -121,7 +133,12 @@ class FileJob:
             "rate": rate,
             "sinks": {self.shape: {"kind": self.sink, "path": str(self.output)}},
             "job": self.name,
-            "session": {"data_dir": str(self.data), "checkpoint_interval": "50ms", "restart_attempts": 0},
+            "session": {
+                "data_dir": str(self.data),
+                "checkpoint_interval": "50ms",
+                "restart_attempts": 0,
+                **self.settings,
+            },
         }
 
     def pipeline(self, rate: float | None = None) -> ks.Pipeline:
@@ -133,6 +150,12 @@ class FileJob:
         with durable(self.data, **self.settings) as session:
             return session.run(self.pipeline(rate), job=self.name, **options)
 
+    @contextmanager
+    def started(self, **options: Any) -> Iterator[JobHandle]:
+        """Start it, slowly."""
+        with durable(self.data, **self.settings) as session:
+            yield session.start(self.pipeline(RATE), job=self.name, **options)
+
     def finish(self, **options: Any) -> JobResult:
         """Run it to its end, which must be a good one, and check the output."""
         result = self.run(**options)
@@ -142,8 +165,7 @@ class FileJob:
 
     def stop(self, rows: int = STOP_AT, savepoint: str | None = None) -> None:
         """Run it until it has read `rows` rows more and a checkpoint holds them."""
-        with durable(self.data, **self.settings) as session:
-            handle = session.start(self.pipeline(RATE), job=self.name)
+        with self.started() as handle:
             self.read += stop_when(handle, rows, savepoint).rows_in
 
     def stop_inside_a_file(self) -> Path:

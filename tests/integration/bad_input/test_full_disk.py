@@ -15,7 +15,7 @@ from krishiv_checkpoint import CheckpointFailed, JobLock
 from krishiv_connectors._errors import OutputFull
 from krishiv_stream._engine.state.blocks import RocksBlocks
 from tests.fault.harness import ROOT, Job
-from tests.integration.bad_input.support import RATE, ROWS, FileJob, durable, expect
+from tests.integration.bad_input.support import RATE, ROWS, FileJob, durable, expect, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,12 +87,9 @@ def test_job_killed_while_its_checkpoint_disk_is_full_resumes_when_there_is_spac
     job = FileJob(tmp_path, data_dir=disk.path / "data")
     killed = Job(tmp_path, job.spec(RATE))
     with _child(killed) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.readline()
-        while len(job.log) < 3:
-            assert process.poll() is None
+        wait_until(lambda: len(job.log) > 3, process)
         disk.fill()
+        assert process.stderr is not None
         complaint = process.stderr.readline()
         process.kill()
     assert "no space left" in complaint
