@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 
 __all__ = ["JobMetrics", "OperatorMetrics", "TaskMetrics"]
+
+
+_STALLS = 4_096
+"""How many barriers are remembered."""
 
 
 @dataclass
@@ -20,11 +25,9 @@ class OperatorMetrics:
 
 @dataclass
 class TaskMetrics:
-    """Counters of one task; `stalls` holds the seconds that each barrier held up its data."""
+    """Counters of one task; `stalls` holds the seconds that each of the last barriers held up its data."""
 
-    stalls: list[float] = field(default_factory=list)
-    state_bytes: int = 0
-    state_rows: int = 0
+    stalls: deque[float] = field(default_factory=lambda: deque(maxlen=_STALLS))
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 Snapshots are append-only segments: at a barrier the rows that no completed checkpoint holds go into one new file,
 each row into one file only; older files are referred to again as long as one of their panes is open. When many small
-segments pile up they are written anew as one.
+segments pile up, the smaller ones are written anew as one.
 """
 
 from __future__ import annotations
@@ -99,9 +99,7 @@ class Panes:
 
     def snapshot(self, epoch: int, completed: int) -> PaneSnapshot:
         """Take the panes as they are; `completed` is the newest epoch with a durable manifest (P4)."""
-        retained = self._segments(completed)
-        if len(retained) > _MAX_SEGMENTS:
-            retained = []
+        retained = self._retained(completed)
         kept = {id(segment) for segment in retained}
         fresh = _Segment(epoch, [])
         batches: list[pa.RecordBatch] = []
@@ -135,14 +133,20 @@ class Panes:
         self._panes.clear()
         self._blocks.close()
 
-    def _segments(self, completed: int) -> list[_Segment]:
+    def _retained(self, completed: int) -> list[_Segment]:
+        """Return the segments that stay as they are: all, or, when they are many, the largest of them."""
         found: dict[int, _Segment] = {}
+        rows: defaultdict[int, int] = defaultdict(int)
         for chunks in self._panes.values():
             for chunk in chunks:
                 segment = chunk.segment
                 if segment is not None and segment.epoch <= completed and segment.file is not None:
                     found[id(segment)] = segment
-        return list(found.values())
+                    rows[id(segment)] += chunk.rows
+        if len(found) <= _MAX_SEGMENTS:
+            return list(found.values())
+        largest = sorted(found, key=rows.__getitem__, reverse=True)[: _MAX_SEGMENTS // 2]
+        return [found[each] for each in largest]
 
     def _join_small(self, pane: int) -> None:
         """Make one block of the small ones that no snapshot has written yet, so that tiny batches do not pile up."""
