@@ -137,7 +137,7 @@ class EmbeddedJob:
     def metrics(self) -> dict[str, Any]:
         """Return the counters of every operator and task."""
         operators = {f"{id}#{subtask}": asdict(c) for (id, subtask), c in list(self._metrics.operators.items())}
-        tasks = {id: asdict(counters) for id, counters in list(self._metrics.tasks.items())}
+        tasks = {id: {"stalls": list(counters.stalls)} for id, counters in list(self._metrics.tasks.items())}
         return {"operators": operators, "tasks": tasks}
 
     def checkpoint(self) -> Future[int]:
@@ -224,7 +224,7 @@ class EmbeddedJob:
         self._settled.clear()
         self._state = JobState.RESTARTING
         _log.warning("job %s failed, restart %d: %s", self.name, self._restarts, error)
-        backoff = self._submission.settings.restart_backoff * 2 ** (self._restarts - 1)
+        backoff: float = self._submission.settings.restart_backoff * 2 ** (self._restarts - 1)
         return max(backoff, float(error.after)) if isinstance(error, RetriableError) else backoff
 
     def _pause(self, seconds: float) -> None:
