@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BlockStore", "MemoryBlocks", "RocksBlocks"]
 
+_LEAST_BUFFER, _MOST_BUFFER = 64 << 10, 64 << 20
+
 
 class BlockStore(Protocol):
     """Keeps batches by number. Used by one task's thread; `get` also by the snapshot thread."""
@@ -157,19 +159,21 @@ class RocksBlocks:
         batch = self._hot[block]
         with _disk_errors(self._directory):
             if self._db is None:
-                self._db = _open(self._directory)
+                self._db = _open(self._directory, self._budget)
             self._db[_key(block)] = _encode(batch)  # before it leaves memory: the snapshot thread may be reading
         del self._hot[block]
         self._bytes -= self._sizes[block]
 
 
-def _open(directory: Path) -> Any:  # rocksdict's stub knows Rdict only with pickled values
+def _open(directory: Path, budget: int) -> Any:  # rocksdict's stub knows Rdict only with pickled values
     from rocksdict import Options, Rdict, WriteOptions
 
     shutil.rmtree(directory, ignore_errors=True)
     directory.parent.mkdir(parents=True, exist_ok=True)
     options = Options(raw_mode=True)
     options.create_if_missing(True)
+    # What RocksDB itself holds back from the disk stays small beside what the budget allows.
+    options.set_write_buffer_size(min(max(budget // 4, _LEAST_BUFFER), _MOST_BUFFER))
     database = Rdict(str(directory), options)
     write = WriteOptions()
     # The checkpoint is the log: after a crash this directory is emptied. (An attribute, whatever the stub says.)
