@@ -126,6 +126,11 @@ class FileJob:
         """The entries of its log, oldest first."""
         return sorted((self.directory / "log").glob("*"))
 
+    @property
+    def appended(self) -> int:
+        """How many entries its log has had."""
+        return int(self.log[-1].stem) if self.log else 0
+
     def spec(self, rate: float | None = None) -> dict[str, Any]:
         """Return the job as `tests.fault` describes jobs."""
         return {

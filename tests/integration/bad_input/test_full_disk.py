@@ -87,7 +87,7 @@ def test_job_killed_while_its_checkpoint_disk_is_full_resumes_when_there_is_spac
     job = FileJob(tmp_path, data_dir=disk.path / "data")
     killed = Job(tmp_path, job.spec(RATE))
     with _child(killed) as process:
-        wait_until(lambda: len(job.log) > 3, process)
+        wait_until(lambda: job.appended > 4, process)
         disk.fill()
         assert process.stderr is not None
         complaint = process.stderr.readline()

@@ -37,7 +37,7 @@ class First:
 
     def wait_for_checkpoints(self) -> None:
         """Return when it has completed some."""
-        wait_until(lambda: len(self._job.log) > 3, self.process)
+        wait_until(lambda: self._job.appended > 4, self.process)
 
     def wait_until_it_hangs(self) -> None:
         """Return when it has stopped itself at a failpoint."""
