@@ -99,15 +99,11 @@ class JobLog:
             while True:
                 self._check_holder(entry)
                 data, record = self._encode(entry, anew)
-                try:
-                    self.store.create(log_key(record.sequence), data)
-                except KeyExists:
-                    if present := self._lost(record):
-                        return present
-                    continue
-                self._check_place(record)
-                self._take(record)
-                return record
+                if self._create(record, data):
+                    self._take(record)
+                    return record
+                if present := self._lost(record):
+                    return present
 
     def take_over(self, make: Callable[[LogView], Takeover]) -> LogView:
         """Append what `make` returns for the log as it is, again and again until no rival got in between.
@@ -222,18 +218,18 @@ class JobLog:
         if view and (view.token > entry.token or (view.token == entry.token and view.writer != entry.writer)):
             raise _fenced(entry.token, view)
 
+    def _create(self, record: LogRecord, data: bytes) -> bool:
+        try:
+            self.store.create(log_key(record.sequence), data)
+        except KeyExists:
+            return False
+        return self._follows_the_chain(record)
+
     def _lost(self, record: LogRecord) -> LogRecord | None:
         view = self.read()
         self._check_holder(record.entry)
         since = (r for r in view.records if r.sequence >= record.sequence)
         return next((r for r in since if r.encoded == record.encoded), None)
-
-    def _check_place(self, record: LogRecord) -> None:
-        if self._follows_the_chain(record):
-            return
-        self.read()
-        self._check_holder(record.entry)
-        raise corrupt(log_key(record.sequence), "stands alone: entries before it were removed")
 
     def _follows_the_chain(self, record: LogRecord) -> bool:
         if record.sequence == 1:

@@ -343,6 +343,22 @@ def test_a_writer_that_saw_an_empty_log_is_fenced_when_it_grew_and_retired(store
     assert epochs(JobLog(store)) == [4]
 
 
+def test_a_newcomer_that_slept_through_retirement_takes_over_at_the_tip(store: CheckpointStore) -> None:
+    """P9: its entry fills a hole, where nobody reads it; nobody fenced it either, so it goes where the tip is now."""
+    holder = JobLog(store)
+    holder.append(takeover(1))
+    newcomer = JobLog(store)
+    newcomer.read()
+    for epoch in range(1, 5):
+        holder.append(manifest(epoch))
+        retire(holder, store, 1, 1)
+    newcomer.append(takeover(2))
+    view = JobLog(store).read()
+    assert (view.token, view.manifest) == (2, manifest(4))
+    with pytest.raises(Fenced):
+        holder.append(manifest(5))
+
+
 def test_read_starts_over_when_the_log_is_retired_meanwhile(store: CheckpointStore) -> None:
     """P12: what a living attempt retired while one was reading is no corruption."""
     writer = JobLog(store)
@@ -367,7 +383,7 @@ def test_append_notices_that_entries_before_it_were_removed(store: CheckpointSto
     log.append(manifest(1))
     for key in store.list("log/"):
         store.delete(key)
-    with pytest.raises(CorruptManifest, match="stands alone"):
+    with pytest.raises(CorruptManifest, match="missing from the middle"):
         log.append(manifest(2))
 
 
