@@ -6,7 +6,6 @@ committed), ``savepoint``, ``ended``, and ``failed`` with the error's code.
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import json
 import signal
@@ -20,6 +19,7 @@ import msgspec
 import krishiv_stream as ks
 from krishiv_conformance._harness import harness_at
 from krishiv_conformance._job import SINK, SOURCE, STORE, JobSpec
+from krishiv_conformance._processes import die_with_parent
 from krishiv_guarantees import KrishivError
 
 if TYPE_CHECKING:
@@ -31,14 +31,13 @@ __all__ = ["main", "pipeline_of"]
 FAILED = 3
 """Exit status of a job that ended with an error."""
 
-_PR_SET_PDEATHSIG = 1
 _LOOK = 0.02
 
 
 def main() -> int:
     """Run the job of the spec on the command line."""
     faulthandler.enable()
-    _die_with_parent()
+    die_with_parent()
     spec = msgspec.json.decode(sys.argv[1].encode(), type=JobSpec)
     try:
         result = _run(spec)
@@ -93,12 +92,6 @@ def _watch(handle: JobHandle, savepoint: str) -> ks.JobResult:
 
 def _say(event: str, **fields: Any) -> None:
     print(json.dumps({"event": event, **fields}), flush=True)
-
-
-def _die_with_parent() -> None:
-    """Have the kernel kill this process when the suite dies: a stopped one would stay for ever."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":

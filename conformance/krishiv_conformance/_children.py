@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from krishiv_conformance._errors import CaseFailed
+from krishiv_conformance._processes import child_command, child_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,12 +84,11 @@ class Child:
         self._events: list[dict[str, Any]] = []
         self._silent = False
         self._changed = threading.Condition()
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("KRISHIV_")}
-        environment |= {"KRISHIV_FAILPOINTS": failpoints, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         with log.open("wb") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "krishiv_conformance._child", msgspec.json.encode(spec).decode()],
-                env=environment,
+                child_command("_child", msgspec.json.encode(spec).decode()),
+                cwd=spec.workdir,  # not where a krishiv.toml of the user's may lie
+                env=child_environment(failpoints),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from krishiv_checkpoint import KeyExists
 from krishiv_conformance._harness import harness_at
 from krishiv_conformance._job import JOB
+from krishiv_conformance._processes import die_with_parent
 
 if TYPE_CHECKING:
     from krishiv_checkpoint import CheckpointStore
@@ -24,6 +25,7 @@ __all__ = ["blob", "main"]
 
 def main() -> None:
     """Hammer for ever."""
+    die_with_parent()
     place, folder, who = sys.argv[1:]
     store: CheckpointStore = harness_at(place).make(Path(folder), JOB)
     print("started", flush=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from krishiv_conformance._case import Case
-    from krishiv_conformance._harness import SourceHarness
+    from krishiv_conformance._harness import SinkHarness, SourceHarness
 
 __all__ = ["SUITE_VERSION", "combination_cases", "reference_partners", "sink_cases", "source_cases", "store_cases"]
 
@@ -28,9 +28,9 @@ def reference_partners() -> tuple[ReferenceHarness, SqliteSinkHarness, Filesyste
     return ReferenceHarness(), SqliteSinkHarness(), FilesystemStoreHarness()
 
 
-def sink_cases() -> list[Case]:
+def sink_cases(harness: SinkHarness) -> list[Case]:
     """Return the matrix of a two-phase sink."""
-    return [*sink_contract.contract_cases(), *job_kills.sink_cases(), *zombie_cases("sink")]
+    return [*sink_contract.contract_cases(harness.connector), *job_kills.sink_cases(), *zombie_cases("sink")]
 
 
 def source_cases(harness: SourceHarness, workdir: Path) -> list[Case]:

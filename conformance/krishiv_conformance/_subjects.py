@@ -103,7 +103,7 @@ def part_subject(part: Harness) -> Subject:
                 cases = source_cases(part, Path(folder))
             combination = Combination(source=part, sink=sink, store=store)
         case SinkHarness():
-            cases, combination = sink_cases(), Combination(source=source, sink=part, store=store)
+            cases, combination = sink_cases(part), Combination(source=source, sink=part, store=store)
         case StoreHarness():
             cases, combination = store_cases(), Combination(source=source, sink=sink, store=part)
         case _:

@@ -14,7 +14,7 @@ from krishiv_conformance._case import expect
 from krishiv_conformance._errors import CaseFailed
 from krishiv_conformance._job import JOB, SINK, STORE
 from krishiv_conformance._rows import SCHEMA, expect_rows, make_rows, rows_of
-from krishiv_connectors import SinkContext
+from krishiv_connectors import SinkContext, StagedSink
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -106,6 +106,13 @@ class SinkBench:
     def committer(self, *, token: int = 1, lineage: str = "", sink_id: str = SINK) -> TwoPhaseSink:
         """Open a committer: a fresh object, as in a fresh process."""
         return self._open(self._context(None, token, lineage, sink_id))
+
+    def staged_committer(self, *, token: int) -> StagedSink:
+        """Open a committer of a staging sink."""
+        committer = self.committer(token=token)
+        if not isinstance(committer, StagedSink):
+            raise TypeError(f"{type(committer).__name__} is no StagedSink")
+        return committer
 
     def _open(self, context: SinkContext) -> TwoPhaseSink:
         sink = copy.copy(self.ground.sink.make(self.ground.workdir / SINK))

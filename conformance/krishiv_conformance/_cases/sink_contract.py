@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from krishiv_checkpoint import CommitStatus, Mark
 from krishiv_conformance._case import Case, expect
 from krishiv_conformance._cases.sink_bench import SinkBench, identities
+from krishiv_connectors import MarkMoved, StagedSink
 from krishiv_guarantees import KrishivError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+
+    import pyarrow as pa
 
     from krishiv_checkpoint import Committable
     from krishiv_conformance._case import Ground
     from krishiv_connectors import TwoPhaseSink
+
+T = TypeVar("T")
 
 __all__ = ["contract_cases"]
 
 ENDED = (CommitStatus.DONE, CommitStatus.ALREADY_DONE)
 
 
-def contract_cases() -> list[Case]:
-    """Return the contract cases of a two-phase sink."""
-    return [_case(check) for check in _CHECKS]
+def contract_cases(kind: type) -> list[Case]:
+    """Return the contract cases of a two-phase sink of class `kind`."""
+    staged = [apply_is_compare_and_set] if issubclass(kind, StagedSink) else []
+    return [_case(check) for check in (*_CHECKS, *staged)]
 
 
 def _case(check: Callable[[SinkBench], None]) -> Case:
@@ -240,19 +246,12 @@ def racing_commits_publish_once(bench: SinkBench) -> None:
 
 
 def _race(bench: SinkBench, committers: Sequence[TwoPhaseSink], committable: Committable) -> None:
-    barrier = threading.Barrier(len(committers))
-
     def run(committer: TwoPhaseSink) -> None:
-        barrier.wait()
         # The loser may say so aloud; what counts is what readers see.
         with suppress(KrishivError, OSError):
             bench.try_commit(committer, committable.epoch, [committable])
 
-    threads = [threading.Thread(target=run, args=(committer,)) for committer in committers]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    _at_once(run, committers)
 
 
 def lineages_and_sinks_do_not_mix(bench: SinkBench) -> None:
@@ -282,6 +281,52 @@ def what_can_be_rewound_is_taken_back_whole(bench: SinkBench) -> None:
     bench.expect_visible(tables[:1], "after rewinding to epoch 1")
     applied = bench.committer(token=2).last_applied(bench.lineage, 0)
     expect(applied == 1, f"the sink was rewound to epoch 1, yet last_applied is {applied}")
+
+
+def apply_is_compare_and_set(bench: SinkBench) -> None:
+    """`apply` moves the mark from `previous` or does nothing; of two racing ones exactly one wins (P14)."""
+    tables = [bench.rows() for _ in range(4)]
+    appliers = [bench.staged_committer(token=token) for token in (1, 2)]
+    appliers[0].apply(0, 2, 0, 1, iter(tables[0].to_batches()))
+    for epoch, previous in ((3, 0), (3, 1), (3, 3)):
+        moved = _try_apply(appliers[1], epoch, previous, tables[1])
+        expect(not moved, f"the mark says 2, yet apply moved it from {previous} to {epoch}")
+        applied = bench.committer(token=3).last_applied(bench.lineage, 0)
+        expect(applied == 2, f"apply refused, yet the mark is {applied}")
+    bench.expect_visible(tables[:1], "after apply refused three times")
+    winners: list[int] = []
+
+    def race(number: int) -> None:
+        if _try_apply(appliers[number], 5, 2, tables[2 + number]):
+            winners.append(number)
+
+    _at_once(race, range(len(appliers)))
+    expect(len(winners) == 1, f"{len(winners)} of two racing applies moved the mark from 2 to 5")
+    bench.expect_visible([tables[0], tables[2 + winners[0]]], "after two applies raced")
+
+
+def _try_apply(sink: StagedSink, epoch: int, previous: int, rows: pa.Table) -> bool:
+    try:
+        sink.apply(0, epoch, previous, 1, iter(rows.to_batches()))
+    except MarkMoved:
+        return False
+    return True
+
+
+def _at_once(run: Callable[[T], None], arguments: Iterable[T]) -> None:
+    """Call `run` for each of `arguments` at the same time."""
+    together = list(arguments)
+    barrier = threading.Barrier(len(together))
+
+    def start(argument: T) -> None:
+        barrier.wait()
+        run(argument)
+
+    threads = [threading.Thread(target=start, args=(argument,)) for argument in together]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 _CHECKS: tuple[Callable[[SinkBench], None], ...] = (

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -12,6 +10,7 @@ from krishiv_conformance._case import Case, expect
 from krishiv_conformance._hammer import blob
 from krishiv_conformance._harness import place_of
 from krishiv_conformance._job import JOB, STORE
+from krishiv_conformance._processes import child_command, child_environment
 
 if TYPE_CHECKING:
     from krishiv_conformance._case import Ground
@@ -77,10 +76,9 @@ class _Hammer:
         self.who = who
         self.acknowledged: list[str] = []
         self.started = threading.Event()
-        command = [sys.executable, "-m", "krishiv_conformance._hammer", place_of(ground.store)]
         self._process = subprocess.Popen(
-            [*command, str(ground.workdir / STORE), who],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            child_command("_hammer", place_of(ground.store), str(ground.workdir / STORE), who),
+            env=child_environment(),
             stdout=subprocess.PIPE,
             text=True,
         )

@@ -87,7 +87,7 @@ class QuickSuite:
 def quick(monkeypatch: pytest.MonkeyPatch) -> QuickSuite:
     """Put quick cases in the place of the real ones."""
     suite = QuickSuite()
-    monkeypatch.setattr(_subjects, "sink_cases", lambda: suite.cases("sink"))
+    monkeypatch.setattr(_subjects, "sink_cases", lambda harness: suite.cases("sink"))
     monkeypatch.setattr(_subjects, "source_cases", lambda harness, workdir: suite.cases("source"))
     monkeypatch.setattr(_subjects, "store_cases", lambda: suite.cases("store"))
     monkeypatch.setattr(_subjects, "combination_cases", suite.combination_cases)

@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from krishiv_checkpoint import CommitOutcome, Mark, Prepared, failpoint
 from krishiv_conformance import SinkHarness
-from krishiv_connectors import TwoPhaseSink
+from krishiv_conformance._shipped import SqliteSinkHarness
+from krishiv_connectors import SqliteSink, TwoPhaseSink
 from krishiv_connectors._sink import refuse_newer
 
 if TYPE_CHECKING:
@@ -378,6 +379,20 @@ class ClearsAtCheck(HonestSink):
             path.unlink()
 
 
+class AppliesFromAnywhere(SqliteSink):
+    """Moves the mark whatever it says."""
+
+    def apply(self, slot: int, epoch: int, previous: int, token: int, batches: Iterator[pa.RecordBatch]) -> None:
+        super().apply(slot, epoch, self.last_applied(self.ctx.lineage, slot) or 0, token, batches)
+
+
+class AppliesFromAnywhereHarness(SqliteSinkHarness):
+    connector = AppliesFromAnywhere
+
+    def make(self, workdir: Path) -> AppliesFromAnywhere:
+        return AppliesFromAnywhere(workdir / "output.sqlite", "rows")
+
+
 MUTANTS: tuple[type[HonestSink], ...] = (
     PublishesAtWrite,
     PublishesAtPrepare,
@@ -402,7 +417,7 @@ MUTANTS: tuple[type[HonestSink], ...] = (
     CommitsAtClose,
     ClearsAtCheck,
 )
-"""Every broken sink. Each has a harness of its name with ``Harness`` behind it, for children to find."""
+"""Every broken sink but the staging one. Each has a harness of its name with ``Harness`` behind it, for children."""
 
 for _mutant in MUTANTS:
     _name = f"{_mutant.__name__}Harness"
