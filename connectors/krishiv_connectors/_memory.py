@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["MemoryAppendSink", "MemorySink", "MemorySource"]
 
+_TICKS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+"""Ticks of a second, by unit of timestamps."""
+
 
 class MemorySource(Source[int]):
     """Rows that are in memory: bounded, replayable as long as the same rows are given again.
@@ -80,9 +83,9 @@ class MemorySource(Source[int]):
     def event_time_minimum(self, split: Split, column: str) -> int | None:
         """Return the smallest `column` of the run, in microseconds; None if it has no value."""
         rows = self._table.slice(split.payload["first"], split.payload["rows"])
-        least = pc.min(rows.column(column)).cast(pa.timestamp("us", rows.schema.field(column).type.tz), safe=False)
-        value: int | None = least.value
-        return value
+        least: int | None = pc.min(rows.column(column)).value
+        # Rounded down: a cast rounds towards zero, which is later than the row before 1970.
+        return None if least is None else least * 1_000_000 // _TICKS[rows.schema.field(column).type.unit]
 
     def _runs(self) -> list[tuple[int, int]]:
         ends = [self._table.num_rows * (index + 1) // self._splits for index in range(self._splits)]

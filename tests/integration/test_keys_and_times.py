@@ -116,3 +116,9 @@ def test_the_first_and_last_moments_that_a_timestamp_can_hold_are_errors_or_rows
     stream = ks.read(ks.MemorySource(pa.table({"moment": edge})), event_time="moment")
     with ks.Session(linger=0) as session, pytest.raises(ks.KrishivError):
         stream.window(ks.tumble(10)).aggregate(n=ks.count()).collect(session)
+
+
+@pytest.mark.parametrize(("unit", "micros"), [("s", -3_000_000), ("ms", -3_000), ("us", -3), ("ns", -1)])
+def test_the_minimum_of_a_split_is_rounded_down(unit, micros):
+    source = ks.MemorySource(pa.table({"moment": pa.array([5, -3]).cast(pa.timestamp(unit))}))
+    assert source.event_time_minimum(source.splits()[0], "moment") == micros
