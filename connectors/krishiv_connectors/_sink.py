@@ -73,6 +73,8 @@ class Sink(ABC):
 
     diagnostic: ClassVar[bool] = False
     """True for output that only people look at (print): `require` does not cover it."""
+    client_libraries: ClassVar[tuple[str, ...]] = ()
+    """Distributions of the client libraries that it uses: a certificate is bound to their versions."""
 
     @abstractmethod
     def open(self, ctx: SinkContext) -> None:

@@ -114,6 +114,8 @@ class Source(ABC, Generic[S]):
 
     sequential: ClassVar[bool] = False
     """True: a subtask opens its next split when the last has finished, in the order of `splits`. False: all at once."""
+    client_libraries: ClassVar[tuple[str, ...]] = ()
+    """Distributions of the client libraries that it uses: a certificate is bound to their versions."""
 
     @abstractmethod
     def schema(self) -> pa.Schema:
