@@ -17,6 +17,7 @@ from krishiv_checkpoint import (
     CheckpointSettings,
     FilesystemStore,
     JobLock,
+    JobOver,
     MemoryStore,
     RetryPolicy,
     begin_attempt,
@@ -168,7 +169,7 @@ class EmbeddedJob:
         """Return the driver once the tasks run; blocks while the job starts or restarts."""
         self._settled.wait()
         if self._driver is None or self._state is not JobState.RUNNING:
-            raise ConfigurationError(f"job {self.name!r} is {self._state}", hint="ask again while it is running")
+            raise JobOver(f"job {self.name!r} is {self._state}", hint="run it again, and ask while it is running")
         return self._driver
 
     def _begin_stop(

@@ -70,6 +70,9 @@ class StagedEpoch(msgspec.Struct, frozen=True):
         return msgspec.json.decode(payload, type=cls)
 
 
+_UNWRITABLE = "let this user write there, or choose another path (staging= for staged files)"
+
+
 @dataclass(frozen=True)
 class OutputPlace:
     """An output directory and the directory that its staging directories lie in; both absolute."""
@@ -97,7 +100,7 @@ class OutputPlace:
             if not existing.is_dir():
                 raise _bad(str(existing), "is not a directory", "choose another path, or move that file away")
             if not os.access(existing, os.W_OK | os.X_OK):
-                raise _bad(str(existing), "is not writable for this user", "choose another path, or pass staging=")
+                raise _bad(str(existing), "cannot be written by this user", _UNWRITABLE)
 
     def staging(self, lineage: str, sink: str) -> Path:
         """Return where one sink of one lineage stages its epochs."""

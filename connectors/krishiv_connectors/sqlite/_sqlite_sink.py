@@ -210,6 +210,13 @@ class SqliteSink(StagedSink):
                         hint="free space, then run the job again: it resumes from its last checkpoint",
                         path=str(self._path),
                     ) from error
+                case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
+                    raise OutputFailed(
+                        f"database {self._path} cannot be written: {error}",
+                        hint="see that its directory exists and this user may write there, then run the job again: "
+                        "it resumes from its last checkpoint",
+                        path=str(self._path),
+                    ) from error
                 case _:
                     raise OutputFailed(
                         f"database {self._path}, table {self.table}: {error}",

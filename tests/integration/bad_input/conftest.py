@@ -1,4 +1,4 @@
-"""Small file systems that can be filled."""
+"""Small file systems that can be filled, and made read-only."""
 
 from __future__ import annotations
 
@@ -37,6 +37,11 @@ class Disk:
     def free(self) -> None:
         """Give it back."""
         self._ballast.unlink()
+
+    def allow_writing(self, allowed: bool) -> None:
+        """Mount it anew, for reading and writing or for reading only."""
+        options = f"remount,{'rw' if allowed else 'ro'}"
+        subprocess.run(["mount", "-o", options, str(self.path)], check=True)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 import krishiv_stream as ks
-from krishiv_checkpoint import SavepointMissing
+from krishiv_checkpoint import SavepointMissing, StoreUnwritable
 from krishiv_checkpoint._sealed import seal, unseal
 from tests.fault import child
 from tests.integration.bad_input.support import ROWS, FileJob, durable, expect
@@ -165,6 +165,17 @@ def test_log_that_lost_its_newest_manifest_is_refused_because_the_sink_is_ahead(
         job.run()
     put_back(job, kept)
     job.resume()
+
+
+# ---------------------------------------------------------------- no directory at all
+
+
+def test_data_dir_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    job = FileJob(tmp_path, data_dir=tmp_path / "file")
+    with expect(StoreUnwritable, "KS-STORE-UNWRITABLE", str(tmp_path / "file"), "data_dir"):
+        job.run()
+    assert not job.output.exists()
 
 
 # ---------------------------------------------------------------- finished

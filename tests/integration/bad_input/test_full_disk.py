@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 import krishiv_stream as ks
-from krishiv_checkpoint import CheckpointFailed, JobLock
-from krishiv_connectors._errors import OutputFull
+from krishiv_checkpoint import CheckpointFailed, JobLock, StoreUnwritable
+from krishiv_connectors._errors import BadOutputPath, OutputFailed, OutputFull
 from krishiv_stream._engine.state.blocks import RocksBlocks
 from tests.fault.harness import ROOT, Job
 from tests.integration.bad_input.support import RATE, ROWS, FileJob, durable, expect, wait_until
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from tests.integration.bad_input.conftest import Disk
 
 pytestmark = pytest.mark.server("tmpfs")
+
+READ_ONLY: dict[str, tuple[type[ks.KrishivError], str]] = {
+    "parquet": (BadOutputPath, "KS-OUTPUT-PATH"),
+    "ndjson": (BadOutputPath, "KS-OUTPUT-PATH"),
+    "sqlite": (OutputFailed, "KS-OUTPUT-IO"),
+}
 
 
 def fill_once_it_runs(handle: JobHandle, disk: Disk) -> None:
@@ -134,6 +140,30 @@ def test_full_output_disk_refuses_the_start_of_a_job(tmp_path: Path, disk: Disk,
         job.run()
     disk.free()
     job.finish()
+
+
+# ---------------------------------------------------------------- read-only
+
+
+def test_read_only_checkpoint_disk_refuses_the_start_of_a_job(tmp_path: Path, disk: Disk) -> None:
+    job = FileJob(tmp_path, data_dir=disk.path / "data")
+    job.stop()
+    disk.allow_writing(False)
+    with expect(StoreUnwritable, "KS-STORE-UNWRITABLE", str(disk.path), "data_dir"):
+        job.run()
+    disk.allow_writing(True)
+    job.resume()
+
+
+@pytest.mark.parametrize("sink", ["parquet", "ndjson", "sqlite"])
+def test_read_only_output_disk_refuses_the_start_of_a_job(tmp_path: Path, disk: Disk, sink: str) -> None:
+    job = FileJob(tmp_path, sink=sink, sink_path=disk.path / "out")
+    job.stop()
+    disk.allow_writing(False)
+    with expect(*READ_ONLY[sink], str(disk.path), "cannot be written", "this user"):
+        job.run()
+    disk.allow_writing(True)
+    job.resume()
 
 
 # ---------------------------------------------------------------- state

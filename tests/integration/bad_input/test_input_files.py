@@ -201,6 +201,13 @@ def test_job_keeps_its_checkpoints_when_it_comes_to_a_damaged_file(parquet: File
     assert parquet.finish().status.rows_in < ROWS
 
 
+@pytest.mark.parametrize(("kind", "text"), [("csv", ""), ("csv", "id,auction,price,date_time\n"), ("ndjson", "\n\n")])
+def test_text_file_without_a_record_is_no_rows(tmp_path: Path, kind: str, text: str) -> None:
+    job = FileJob(tmp_path, kind=kind)
+    job.files[1].with_stem("part-05").write_text(text)
+    assert job.finish().status.rows_in == ROWS
+
+
 # ---------------------------------------------------------------- other columns
 
 

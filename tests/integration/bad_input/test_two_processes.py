@@ -90,6 +90,15 @@ def test_second_process_is_refused_while_the_first_lives_which_is_not_disturbed(
     job.check()
 
 
+def test_job_is_not_started_twice_in_one_process(tmp_path: Path) -> None:
+    job = FileJob(tmp_path)
+    with job.started() as handle:
+        with expect(ks.JobLocked, "KS-JOB-LOCKED", f"process with id {os.getpid()}"):
+            job.run()
+        assert handle.wait().state == "finished"
+    job.check()
+
+
 @pytest.mark.parametrize(
     ("sink", "step"),
     [

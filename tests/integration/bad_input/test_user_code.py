@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pytest
 
 import krishiv_stream as ks
+from krishiv_checkpoint import JobOver
 from krishiv_stream import col
 from krishiv_stream._engine.errors import NullEventTime, TaskFailed, WrongFunctionOutput
 from tests.fault import child
@@ -46,7 +47,11 @@ def ends_with(job: FileJob, make: Callable[[ks.Stream], ks.Stream], *refusal: An
         handle = session.start(totals(job, make(bids(job, RATE))), job=job.name)
         with expect(*refusal) as told:
             handle.wait()
-        assert handle.status().epoch_completed > 0
+        status = handle.status()
+        with expect(JobOver, "KS-JOB-OVER", "failed"):
+            handle.checkpoint()
+    assert status.epoch_completed > 0
+    assert (status.state, status.error) == ("failed", str(told.value))
     return told
 
 
