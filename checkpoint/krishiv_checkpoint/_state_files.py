@@ -6,6 +6,7 @@ Uncompressed by default: with 1 M rows x 3 int64 it is written, hashed and force
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Literal, cast
 
 from krishiv_checkpoint._stores import read_verified
@@ -35,7 +36,7 @@ def write_state(
     Parameters
     ----------
     batches : iterable of pa.RecordBatch
-        Of one schema; their boundaries are kept.
+        Of one schema; their boundaries are kept. Each is asked for when the one before it has been written.
     schema : pa.Schema, optional
         Needed where there may be no batch.
     compression : {"lz4", "zstd"}, optional
@@ -48,17 +49,19 @@ def write_state(
     """
     import pyarrow as pa
 
-    batches = list(batches)
+    remaining = iter(batches)
+    first = next(remaining, None)
     if schema is None:
-        if not batches:
+        if first is None:
             raise ValueError("state without batches needs schema=")
-        schema = batches[0].schema
+        schema = first.schema
+    begin = () if first is None else (first,)
     options = pa.ipc.IpcWriteOptions(compression=compression)
     with store.writer(key) as blob:
         # pyarrow closes what it writes to; the blob is finished by us. It knows no protocols, only IO.
         file = pa.PythonFile(cast("IO[bytes]", _Open(blob)), "w")
         with file, pa.ipc.new_stream(file, schema, options=options) as stream:
-            for batch in batches:
+            for batch in itertools.chain(begin, remaining):
                 stream.write_batch(batch)
         return blob.finish()
 

@@ -100,6 +100,7 @@ class Execution:
     def tear_down(self) -> None:
         """Stop every thread of the attempt and wait for them. Publishes nothing more."""
         self._control.cancelled.set()
+        self._writer.discard()
         tasks = [*self._graph.sources, *self._graph.tasks]
         for task in tasks:
             task.cancel()

@@ -86,9 +86,13 @@ class SnapshotWriter:
         """Write what `snapshots` holds, then acknowledge for `task`."""
         self._pool.submit(self._write, task, snapshots)
 
+    def discard(self) -> None:
+        """Write nothing more and answer nothing more: the attempt is over."""
+        self._closed.set()
+
     def close(self) -> None:
         """Finish the file in hand, drop the rest."""
-        self._closed.set()
+        self.discard()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _write(self, task: str, snapshots: SnapshotCollector) -> None:
@@ -101,4 +105,5 @@ class SnapshotWriter:
             listener.ack(Ack(task, snapshots.epoch, self._token, written, tuple(snapshots.committables)))
             failpoint("ack.after")
         except Exception as error:
-            listener.decline(task, snapshots.epoch, error)
+            if not self._closed.is_set():  # else the state it reads has been closed
+                listener.decline(task, snapshots.epoch, error)

@@ -7,7 +7,8 @@ to a budget and the others in RocksDB as Arrow IPC. Snapshots are made of the ro
 from __future__ import annotations
 
 import shutil
-from collections import OrderedDict
+import threading
+from collections import Counter, OrderedDict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,16 +17,16 @@ import pyarrow as pa
 from krishiv_checkpoint import StoreFull
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["BlockStore", "MemoryBlocks", "RocksBlocks"]
+__all__ = ["BlockStore", "HeldBlocks", "MemoryBlocks", "RocksBlocks"]
 
 _LEAST_BUFFER, _MOST_BUFFER = 64 << 10, 64 << 20
 
 
 class BlockStore(Protocol):
-    """Keeps batches by number. Used by one task's thread; `get` also by the snapshot thread."""
+    """Keeps batches by number, for one task's thread. What `hold` returns may be used by another."""
 
     def put(self, batch: pa.RecordBatch) -> int:
         """Keep `batch`; returns its number."""
@@ -36,7 +37,11 @@ class BlockStore(Protocol):
         ...
 
     def drop(self, block: int) -> None:
-        """Forget `block`."""
+        """Forget `block`; one that is held only once it is released."""
+        ...
+
+    def hold(self, blocks: Sequence[int]) -> HeldBlocks:
+        """Keep `blocks` for a snapshot, even if they are dropped meanwhile."""
         ...
 
     @property
@@ -45,7 +50,19 @@ class BlockStore(Protocol):
         ...
 
     def close(self) -> None:
-        """Forget everything."""
+        """Forget everything, held or not. Idempotent."""
+        ...
+
+
+class HeldBlocks(Protocol):
+    """Blocks as they were when a snapshot was taken. Any one thread."""
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """Yield them one after the other, each read when it is asked for."""
+        ...
+
+    def release(self) -> None:
+        """Say that they are needed no longer; once."""
         ...
 
 
@@ -71,6 +88,10 @@ class MemoryBlocks:
     def drop(self, block: int) -> None:
         """Forget `block`."""
         self._bytes -= self._blocks.pop(block).nbytes
+
+    def hold(self, blocks: Sequence[int]) -> HeldBlocks:
+        """Refer to the batches themselves."""
+        return _Referred([self._blocks[block] for block in blocks])
 
     @property
     def memory_bytes(self) -> int:
@@ -104,38 +125,62 @@ class RocksBlocks:
         self._budget = budget
         self._hot: OrderedDict[int, pa.RecordBatch] = OrderedDict()
         self._sizes: dict[int, int] = {}
+        self._held: Counter[int] = Counter()
+        self._dropped: set[int] = set()
         self._next = 0
         self._bytes = 0
         self._db: Any = None
+        self._lock = threading.RLock()
+        # Apart from the other: putting rows does not wait until a snapshot has read a block from the disk.
+        self._reading = threading.Lock()
 
     def put(self, batch: pa.RecordBatch) -> int:
         """Keep `batch`; the oldest blocks go to disk once the budget is exceeded."""
-        self._next += 1
-        self._hot[self._next] = batch
-        self._sizes[self._next] = batch.nbytes
-        self._bytes += batch.nbytes
-        while self._bytes > self._budget and self._hot:
-            self._spill()
-        return self._next
+        with self._lock:
+            self._next += 1
+            self._hot[self._next] = batch
+            self._sizes[self._next] = batch.nbytes
+            self._bytes += batch.nbytes
+            while self._bytes > self._budget and self._hot:
+                self._spill()
+            return self._next
 
     def get(self, block: int) -> pa.RecordBatch:
         """Return the batch kept under `block`."""
-        batch = self._hot.get(block)
+        with self._lock:
+            batch = self._hot.get(block)
         if batch is not None:
             return batch
-        if block not in self._sizes:
-            raise KeyError(block)
-        with _disk_errors(self._directory):
-            return _decode(self._db[_key(block)])
+        with self._reading:
+            if block not in self._sizes:
+                raise KeyError(block)
+            with _disk_errors(self._directory):
+                return _decode(self._db[_key(block)])
 
     def drop(self, block: int) -> None:
-        """Forget `block`."""
-        size = self._sizes.pop(block)
-        if self._hot.pop(block, None) is None:
-            with _disk_errors(self._directory):
-                del self._db[_key(block)]
-        else:
-            self._bytes -= size
+        """Forget `block`; one that is held only once it is released."""
+        with self._lock:
+            if self._held[block]:
+                self._dropped.add(block)
+            else:
+                self._forget(block)
+
+    def hold(self, blocks: Sequence[int]) -> HeldBlocks:
+        """Keep `blocks`; they move to disk like any other, and are read from there."""
+        with self._lock:
+            self._held.update(blocks)
+        return _Numbered(self, blocks)
+
+    def release(self, blocks: Sequence[int]) -> None:
+        """Hold `blocks` no longer."""
+        with self._lock:
+            self._held.subtract(blocks)
+            for block in blocks:
+                if not self._held[block]:
+                    del self._held[block]
+                    if block in self._dropped and block in self._sizes:
+                        self._dropped.remove(block)
+                        self._forget(block)
 
     @property
     def memory_bytes(self) -> int:
@@ -149,10 +194,21 @@ class RocksBlocks:
 
     def close(self) -> None:
         """Close RocksDB and remove its files."""
-        self._hot.clear()
-        if self._db is not None:
-            self._db.close()
-            shutil.rmtree(self._directory, ignore_errors=True)
+        with self._reading, self._lock:
+            self._hot.clear()
+            self._sizes.clear()
+            if self._db is not None:
+                self._db.close()
+                self._db = None
+                shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _forget(self, block: int) -> None:
+        size = self._sizes.pop(block)
+        if self._hot.pop(block, None) is None:
+            with _disk_errors(self._directory):
+                del self._db[_key(block)]
+        else:
+            self._bytes -= size
 
     def _spill(self) -> None:
         block = next(iter(self._hot))
@@ -163,6 +219,33 @@ class RocksBlocks:
             self._db[_key(block)] = _encode(batch)  # before it leaves memory: the snapshot thread may be reading
         del self._hot[block]
         self._bytes -= self._sizes[block]
+
+
+class _Referred:
+    """Held blocks that are in memory anyway."""
+
+    def __init__(self, batches: list[pa.RecordBatch]) -> None:
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return iter(self._batches)
+
+    def release(self) -> None:
+        self._batches = []
+
+
+class _Numbered:
+    """Held blocks that are read one by one: a snapshot takes no more memory than one of them."""
+
+    def __init__(self, store: RocksBlocks, blocks: Sequence[int]) -> None:
+        self._store = store
+        self._blocks = blocks
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return map(self._store.get, self._blocks)
+
+    def release(self) -> None:
+        self._store.release(self._blocks)
 
 
 def _open(directory: Path, budget: int) -> Any:  # rocksdict's stub knows Rdict only with pickled values

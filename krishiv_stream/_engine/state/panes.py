@@ -8,7 +8,7 @@ segments pile up, the smaller ones are written anew as one.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from krishiv_checkpoint import CheckpointStore, OperatorSnapshot, StateFile
-    from krishiv_stream._engine.state.blocks import BlockStore
+    from krishiv_stream._engine.state.blocks import BlockStore, HeldBlocks
 
 __all__ = ["PaneSnapshot", "Panes"]
 
 _SMALL_ROWS = 8_192
 _SMALL_RUN = 64
 _MAX_SEGMENTS = 32
+_MOST_WASTE = 4
 
 
 @dataclass
@@ -46,18 +47,21 @@ class _Chunk:
 
 @dataclass
 class PaneSnapshot:
-    """The panes at one barrier: segments to refer to, and the rows that go into a new one."""
+    """The panes at one barrier: segments to refer to, and the rows that go into a new one. Written once."""
 
     segments: list[_Segment]
-    fresh: _Segment | None
-    batches: list[pa.RecordBatch] = field(default_factory=list)
+    fresh: _Segment
+    batches: HeldBlocks
 
     def write(self, store: CheckpointStore, key: str) -> tuple[list[list[int]], tuple[StateFile, ...]]:
         """Write the new segment, and return for every file the pane of each of its batches, and the files."""
         segments = list(self.segments)
-        if self.fresh is not None:
-            self.fresh.file = write_state(store, key, self.batches)
-            segments.append(self.fresh)
+        try:
+            if self.fresh.panes:
+                self.fresh.file = write_state(store, key, self.batches)
+                segments.append(self.fresh)
+        finally:
+            self.batches.release()
         written = [(segment.panes, segment.file) for segment in segments if segment.file is not None]
         return [panes for panes, _ in written], tuple(file for _, file in written)
 
@@ -74,7 +78,7 @@ class Panes:
     def append(self, pane: int, batch: pa.RecordBatch) -> None:
         """Add the rows of `batch` to `pane`."""
         chunks = self._panes[pane]
-        chunks.append(_Chunk(self._blocks.put(batch), batch.num_rows))
+        chunks.append(_Chunk(self._blocks.put(_alone(batch)), batch.num_rows))
         self.rows += batch.num_rows
         if batch.num_rows < _SMALL_ROWS:
             self._small[pane] += 1
@@ -102,14 +106,14 @@ class Panes:
         retained = self._retained(completed)
         kept = {id(segment) for segment in retained}
         fresh = _Segment(epoch, [])
-        batches: list[pa.RecordBatch] = []
+        blocks: list[int] = []
         for pane, chunks in self._panes.items():
             for chunk in chunks:
                 if id(chunk.segment) not in kept:
                     chunk.segment = fresh
                     fresh.panes.append(pane)
-                    batches.append(self._blocks.get(chunk.block))
-        return PaneSnapshot(retained, fresh if batches else None, batches)
+                    blocks.append(chunk.block)
+        return PaneSnapshot(retained, fresh, self._blocks.hold(blocks))
 
     def restore(
         self,
@@ -161,3 +165,10 @@ class Panes:
         for chunk in small:
             self._blocks.drop(chunk.block)
         self._panes[pane].append(_Chunk(self._blocks.put(joined), joined.num_rows))
+
+
+def _alone(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return `batch`, copied if it is a small part of large buffers: else a few rows keep all of them in memory."""
+    if batch.num_rows < _SMALL_ROWS and batch.get_total_buffer_size() > _MOST_WASTE * batch.nbytes:
+        return pa.concat_batches([batch])
+    return batch

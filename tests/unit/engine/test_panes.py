@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from krishiv_checkpoint import MemoryStore, OperatorSnapshot
-from krishiv_stream._engine.state.blocks import MemoryBlocks
+from krishiv_stream._engine.state.blocks import MemoryBlocks, RocksBlocks
 from krishiv_stream._engine.state.panes import Panes
 
 
@@ -28,6 +28,11 @@ class Checkpoints:
         taken = panes.snapshot(epoch, completed)
         self.written.append(sum(part.num_rows for part in taken.batches))
         segments, files = taken.write(self.store, f"state/1-{epoch}/w-0-0.arrow")
+        return OperatorSnapshot("w", 0, (0, 128), {"panes": panes.starts(), "segments": segments}, files)
+
+    def take_lazily(self, panes: Panes, epoch: int) -> OperatorSnapshot:
+        """Take a snapshot and look at no row of it before it is written."""
+        segments, files = panes.snapshot(epoch, 0).write(self.store, f"state/1-{epoch}/w-0-0.arrow")
         return OperatorSnapshot("w", 0, (0, 128), {"panes": panes.starts(), "segments": segments}, files)
 
     def restore(self, snapshot: OperatorSnapshot, select=None) -> Panes:
@@ -135,3 +140,56 @@ def test_batches_taken_by_a_snapshot_are_not_disturbed_by_what_comes_after(panes
     segments, files = taken.write(checkpoints.store, "state/1-1/w-0-0.arrow")
     restored = checkpoints.restore(OperatorSnapshot("w", 0, (0, 128), {"panes": [0], "segments": segments}, files))
     assert values(restored) == {0: list(range(10))}
+
+
+def test_a_few_rows_of_a_large_batch_do_not_keep_all_of_it_in_memory(panes):
+    """A device with a wrong clock puts one row of every batch far into the future."""
+    before = pa.total_allocated_bytes()
+    for number in range(100):
+        large = pa.record_batch({"x": pa.array(range(number, number + 20_000), pa.int64())})
+        panes.append(0, large.slice(5, 1))
+    del large
+    assert pa.total_allocated_bytes() - before < 100_000
+    assert panes.rows == 100
+
+
+def test_a_snapshot_of_rows_on_disk_is_written_one_block_at_a_time(tmp_path, checkpoints):
+    most = 0
+
+    class Watched(RocksBlocks):
+        def get(self, block):
+            nonlocal most
+            most = max(most, pa.total_allocated_bytes() - before)
+            return super().get(block)
+
+    panes = Panes(Watched(tmp_path / "state", 0))
+    before = pa.total_allocated_bytes()
+    for number in range(50):
+        panes.append(0, batch(number * 10_000, 10_000))
+    snapshot = checkpoints.take_lazily(panes, 1)
+    assert most <= 2 * batch(0, 10_000).nbytes
+    assert len(values(checkpoints.restore(snapshot))[0]) == 500_000
+    panes.close()
+
+
+def test_rows_whose_window_closed_before_they_were_written_are_still_in_the_snapshot(tmp_path, checkpoints):
+    panes = Panes(RocksBlocks(tmp_path / "state", 0))
+    panes.append(0, batch(0))
+    taken = panes.snapshot(1, 0)
+    panes.drop(0)
+    segments, files = taken.write(checkpoints.store, "state/1-1/w-0-0.arrow")
+    restored = checkpoints.restore(OperatorSnapshot("w", 0, (0, 128), {"panes": [0], "segments": segments}, files))
+    assert values(restored) == {0: list(range(10))}
+    panes.close()
+
+
+def test_a_snapshot_that_cannot_be_written_lets_go_of_its_rows(tmp_path):
+    blocks = RocksBlocks(tmp_path / "state", 0)
+    panes = Panes(blocks)
+    panes.append(0, batch(0))
+    taken = panes.snapshot(1, 0)
+    panes.drop(0)
+    with pytest.raises(AttributeError):
+        taken.write(None, "key")
+    assert blocks.spilled_blocks == 0
+    panes.close()
