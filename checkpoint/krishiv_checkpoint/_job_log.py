@@ -223,7 +223,10 @@ class JobLog:
             self.store.create(log_key(record.sequence), data)
         except KeyExists:
             return False
-        return self._follows_the_chain(record)
+        if self._follows_the_chain(record):
+            return True
+        self._records = {}  # what was read before may be gone
+        return False
 
     def _lost(self, record: LogRecord) -> LogRecord | None:
         view = self.read()
