@@ -34,8 +34,8 @@ class Driver:
         self._calls.append("driver closed")
 
 
-class Blocked(Operator):
-    """Waits in `process` until its task's inbox of choice lets it go on."""
+class Sending(Operator):
+    """Sends everything on to an inbox, and waits where that is full."""
 
     def __init__(self, target: Inbox) -> None:
         super().__init__()
@@ -73,12 +73,12 @@ def test_the_first_to_end_an_attempt_says_how(calls):
 def test_tearing_down_wakes_senders_and_receivers_and_closes_their_chains(calls):
     heard = Heard()
     first, second = Inbox(1, 1 << 20), Inbox(1, 10)
-    sender, receiver = Blocked(second), Operator()
-    entered, leave = threading.Event(), threading.Event()
+    sender, receiver = Sending(second), Operator()
+    entered = threading.Event()
 
     def wait(batch):
         entered.set()
-        assert leave.wait(10)
+        assert heard.control.cancelled.wait(10)
 
     receiver.process = wait
     tasks = [
@@ -90,10 +90,7 @@ def test_tearing_down_wakes_senders_and_receivers_and_closes_their_chains(calls)
     for _ in range(3):
         first.put(0, moments(*range(100)))
     assert entered.wait(10)
-    leave_soon = threading.Timer(0.02, leave.set)
-    leave_soon.start()
     running.tear_down()
-    leave_soon.join()
     assert [task._thread.is_alive() for task in tasks] == [False, False]
     assert sender.closed
     assert heard.failures == []
@@ -101,9 +98,8 @@ def test_tearing_down_wakes_senders_and_receivers_and_closes_their_chains(calls)
 
 
 def test_an_attempt_whose_tasks_never_ran_can_be_torn_down(calls):
-    task = Task(
-        "t#0", Operator(), Heard().control, None, TaskMetrics(), inbox=Inbox(1, 1), channels=1, restored_watermark=None
-    )
+    options = {"inbox": Inbox(1, 1), "channels": 1, "restored_watermark": None}
+    task = Task("t#0", Operator(), Heard().control, None, TaskMetrics(), **options)
     execution(calls, task).tear_down()
     assert calls == ["driver closed"]
 

@@ -1,4 +1,4 @@
-"""The snapshot writer: files in the background, in order; an answer for each, good or bad, until the attempt is over."""
+"""The snapshot writer: files in the background, in order; an answer for each, until the attempt is over."""
 
 from __future__ import annotations
 
