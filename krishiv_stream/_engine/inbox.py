@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from krishiv_stream._engine.elements import size_of
+from krishiv_stream._engine.elements import Watermark, size_of
 
 if TYPE_CHECKING:
     from krishiv_stream._engine.elements import Element
@@ -53,7 +53,11 @@ class Inbox:
                 self._drained.wait()
             if self._closed:
                 raise Cancelled
-            self._queues[channel].append(element)
+            queue = self._queues[channel]
+            if not size and queue and isinstance(element, Watermark) and isinstance(queue[-1], Watermark):
+                queue[-1] = element  # it says all that the one before said: signals do not pile up
+                return
+            queue.append(element)
             self._bytes[channel] += size
             if self._waiting:
                 self._filled.notify()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 
 from krishiv_checkpoint import StoreFull
+from krishiv_stream._engine.elements import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -139,8 +140,8 @@ class RocksBlocks:
         with self._lock:
             self._next += 1
             self._hot[self._next] = batch
-            self._sizes[self._next] = batch.nbytes
-            self._bytes += batch.nbytes
+            size = self._sizes[self._next] = size_of(batch)
+            self._bytes += size
             while self._bytes > self._budget and self._hot:
                 self._spill()
             return self._next

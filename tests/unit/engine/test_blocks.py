@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pytest
 
+from krishiv_stream._engine.elements import size_of
 from krishiv_stream._engine.state.blocks import MemoryBlocks, RocksBlocks
 
 
@@ -47,10 +48,10 @@ def test_blocks_count_the_bytes_in_memory(blocks):
 
 
 def test_rocksdb_keeps_no_more_than_its_budget_in_memory(tmp_path):
-    blocks = RocksBlocks(tmp_path / "state", 3 * batch(0).nbytes)
+    blocks = RocksBlocks(tmp_path / "state", 3 * size_of(batch(0)))
     for n in range(20):
         blocks.put(batch(n))
-    assert blocks.memory_bytes <= 3 * batch(0).nbytes
+    assert blocks.memory_bytes <= 3 * size_of(batch(0))
     assert blocks.spilled_blocks == 17
     blocks.close()
     assert not (tmp_path / "state").exists()

@@ -5,7 +5,7 @@ import threading
 import pyarrow as pa
 import pytest
 
-from krishiv_stream._engine.elements import Watermark
+from krishiv_stream._engine.elements import Idle, Watermark
 from krishiv_stream._engine.inbox import Cancelled, Inbox
 
 
@@ -15,12 +15,32 @@ def batch(rows: int) -> pa.RecordBatch:
 
 def test_inbox_keeps_the_order_of_each_channel():
     inbox = Inbox(2, 1 << 20)
-    for time in (1, 2):
-        inbox.put(0, Watermark(time))
-        inbox.put(1, Watermark(time * 10))
+    for rows in (1, 2):
+        inbox.put(0, batch(rows))
+        inbox.put(1, batch(rows * 10))
     taken = [inbox.get() for _ in range(4)]
-    assert [e.time for c, e in taken if c == 0] == [1, 2]
-    assert [e.time for c, e in taken if c == 1] == [10, 20]
+    assert [e.num_rows for c, e in taken if c == 0] == [1, 2]
+    assert [e.num_rows for c, e in taken if c == 1] == [10, 20]
+
+
+def test_inbox_keeps_only_the_last_of_watermarks_that_follow_each_other():
+    """A source whose rows are all filtered out tells the time however long the receiver is held up."""
+    inbox = Inbox(1, 1 << 20)
+    for time in range(1_000):
+        inbox.put(0, Watermark(time))
+    inbox.put(0, batch(1))
+    inbox.put(0, Watermark(1_000))
+    inbox.put(0, Idle())
+    inbox.put(0, Watermark(1_001))
+    taken = [inbox.get()[1] for _ in range(5)]
+    assert [taken[0], *taken[2:]] == [Watermark(999), Watermark(1_000), Idle(), Watermark(1_001)]
+
+
+def test_inbox_counts_what_a_batch_takes_beside_its_values():
+    inbox = Inbox(1, 1 << 20)
+    for _ in range(100):
+        inbox.put(0, batch(1))
+    assert inbox.buffered_bytes > 100 * 500
 
 
 def test_inbox_takes_turns_between_channels():
@@ -68,7 +88,7 @@ def test_inbox_lets_signals_pass_when_a_channel_is_full():
     inbox = Inbox(1, 8)
     inbox.put(0, batch(1_000))
     inbox.put(0, Watermark(1))
-    assert inbox.buffered_bytes == 8_000
+    assert [type(inbox.get()[1]) for _ in range(2)] == [pa.RecordBatch, Watermark]
 
 
 def test_inbox_wakes_a_waiting_sender_and_receiver_when_it_closes():
