@@ -119,8 +119,8 @@ class RunningJob(Protocol):
         """Take a savepoint; blocks until the tasks run."""
         ...
 
-    def stop(self, savepoint: str | None, *, drain: bool) -> None:
-        """Begin to stop."""
+    def stop(self, savepoint: str | None, *, drain: bool) -> Future[None]:
+        """Begin to stop. The future tells, once the job has ended, that the savepoint was taken, or why not."""
         ...
 
     def cancel(self) -> None:
@@ -199,13 +199,20 @@ class JobHandle:
             Take a savepoint of this name on the way.
         drain : bool
             End the sources instead: windows close, and the job is finished for good (P7).
+
+        Raises
+        ------
+        KrishivError
+            Whatever ended the job, if it failed; or why there is no savepoint, though the job stopped as it should.
         """
         return block_on(self.stop_async(savepoint, drain))
 
     async def stop_async(self, savepoint: str | None = None, drain: bool = False) -> JobResult:
         """Like `stop`, awaited."""
-        self._job.stop(savepoint, drain=drain)
-        return await self.wait_async()
+        answer = self._job.stop(savepoint, drain=drain)
+        result = await self.wait_async()
+        await asyncio.wrap_future(answer)
+        return result
 
     def request_stop(self) -> None:
         """Begin to stop and return at once; safe in a signal handler's thread."""

@@ -102,6 +102,8 @@ class Signals:
         self._handle = handle
         self._savepoint = savepoint
         self._received: list[int] = []
+        self._stopping: threading.Thread | None = None
+        self._error: KrishivError | None = None
         self._restore = contextlib.ExitStack()
 
     def __enter__(self) -> Signals:
@@ -113,7 +115,17 @@ class Signals:
         self._restore.close()
 
     def exit_of(self, result: JobResult) -> Exit:
-        """Return the exit code of the process for a job that ended with `result`."""
+        """Return the exit code of the process for a job that ended with `result`.
+
+        Raises
+        ------
+        KrishivError
+            Why there is no savepoint, if there was to be one.
+        """
+        if self._stopping is not None:
+            self._stopping.join()
+        if self._error is not None:
+            raise self._error
         if result.state is JobState.FINISHED or not self._received:
             return Exit.OK
         return Exit.TERMINATED if self._received[0] == signal.SIGTERM else Exit.INTERRUPTED
@@ -121,13 +133,17 @@ class Signals:
     def _receive(self, number: int, frame: FrameType | None) -> None:
         # Not in the handler itself: it interrupts this thread anywhere, even where it holds a lock of the job.
         self._received.append(number)
-        act = self._stop if len(self._received) == 1 else self._handle.cancel
-        threading.Thread(target=act, name="ks-signal", daemon=True).start()
+        first = len(self._received) == 1
+        thread = threading.Thread(target=self._stop if first else self._handle.cancel, name="ks-signal", daemon=True)
+        if first:
+            self._stopping = thread
+        thread.start()
 
     def _stop(self) -> None:
-        # Whatever goes wrong also ends the job, and is raised where its end is waited for.
-        with contextlib.suppress(KrishivError):
+        try:
             self._handle.stop(savepoint=self._savepoint)
+        except KrishivError as error:  # of the job as such: that is raised where its end is waited for, before this
+            self._error = error
 
 
 def _follow(handle: JobHandle, events: SimpleQueue[CheckpointEvent], display: Display) -> JobResult:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import os
 import shutil
 import threading
 import time
@@ -21,6 +22,7 @@ from krishiv_checkpoint import (
     MemoryStore,
     RetryPolicy,
     begin_attempt,
+    check_name,
 )
 from krishiv_connectors import SinkContext, TwoPhaseSink
 from krishiv_guarantees import ConfigurationError, FatalError, GuaranteeError, PlanError, RetriableError, SkippableError
@@ -52,6 +54,27 @@ _FINAL = (ConfigurationError, FatalError, GuaranteeError, PlanError, SkippableEr
 
 
 @dataclass
+class _Wish:
+    """One wish to stop: what savepoint to take on the way, if any, and who waits to hear whether there is one."""
+
+    savepoint: str | None
+    answer: Future[None] = field(default_factory=Future[None])
+    told: Future[str | None] | None = None
+    """What the driver of the newest attempt says."""
+
+    def settle(self, job: str) -> None:
+        """Answer, now that the job has ended. A wish without a savepoint has come true in any case."""
+        error: BaseException | None = None
+        if self.savepoint is not None:
+            missed = JobOver(f"job {job!r} ended without savepoint {self.savepoint!r}", hint="run it again to take it")
+            error = missed if self.told is None else self.told.exception()
+        if error is None:
+            self.answer.set_result(None)
+        else:
+            self.answer.set_exception(error)
+
+
+@dataclass
 class _Stop:
     """How the job is to stop. The first to ask says whether sources end; whoever asks later gets the same stop.
 
@@ -60,7 +83,7 @@ class _Stop:
     """
 
     drain: bool
-    savepoints: list[str | None] = field(default_factory=list[str | None])
+    wishes: list[_Wish] = field(default_factory=list[_Wish])
 
 
 class EmbeddedJob:
@@ -83,6 +106,7 @@ class EmbeddedJob:
         self._started = time.monotonic()
         self._lock = threading.RLock()
         self._stopping: _Stop | None = None
+        self._over = False
         self._error = ""
         self._cancelled = threading.Event()
         self._settled = threading.Event()
@@ -149,14 +173,20 @@ class EmbeddedJob:
         """Take a savepoint."""
         return self._running_driver().savepoint(location)
 
-    def stop(self, savepoint: str | None, *, drain: bool) -> None:
+    def stop(self, savepoint: str | None, *, drain: bool) -> Future[None]:
         """Begin to stop; before the tasks run, it happens as soon as they do."""
+        if savepoint is not None and not os.path.isabs(savepoint):
+            check_name("savepoint", savepoint)
+        wish = _Wish(savepoint)
         with self._lock:
             if self._stopping is None:
                 self._stopping = _Stop(drain)
-            self._stopping.savepoints.append(savepoint)
-            if self._driver is not None and self._execution is not None:
-                self._begin_stop(self._driver, self._execution, self._stopping.drain, [savepoint])
+            self._stopping.wishes.append(wish)
+            if self._over:
+                wish.settle(self.name)
+            elif self._driver is not None and self._execution is not None:
+                self._begin_stop(self._driver, self._execution, self._stopping.drain, [wish])
+        return wish.answer
 
     def cancel(self) -> None:
         """End at once."""
@@ -172,12 +202,10 @@ class EmbeddedJob:
             raise JobOver(f"job {self.name!r} is {self._state}", hint="run it again, and ask while it is running")
         return self._driver
 
-    def _begin_stop(
-        self, driver: CheckpointDriver, execution: Execution, drain: bool, savepoints: Sequence[str | None]
-    ) -> None:
+    def _begin_stop(self, driver: CheckpointDriver, execution: Execution, drain: bool, wishes: Sequence[_Wish]) -> None:
         self._state = JobState.STOPPING
-        for savepoint in savepoints:
-            driver.stop(savepoint, drain=drain)
+        for wish in wishes:
+            wish.told = driver.stop(wish.savepoint, drain=drain)
         if drain:
             execution.drain()
 
@@ -198,6 +226,13 @@ class EmbeddedJob:
             self.future.set_result(result)
         finally:
             self._settled.set()
+            self._settle_wishes()
+
+    def _settle_wishes(self) -> None:
+        with self._lock:
+            self._over = True
+            for wish in self._stopping.wishes if self._stopping is not None else ():
+                wish.settle(self.name)
 
     def _attempts(self) -> JobResult:
         submission = self._submission
@@ -292,9 +327,9 @@ class EmbeddedJob:
     def _stop_from_the_start(self, execution: Execution) -> None:
         """Stop at once if that was asked for before the tasks ran, or if they go on with what a drain had begun."""
         if execution.draining and self._stopping is None:
-            self._stopping = _Stop(drain=True, savepoints=[None])
+            self._stopping = _Stop(drain=True, wishes=[_Wish(None)])
         if self._stopping is not None and self._driver is not None:
-            self._begin_stop(self._driver, execution, self._stopping.drain, self._stopping.savepoints)
+            self._begin_stop(self._driver, execution, self._stopping.drain, self._stopping.wishes)
 
     def _prepare(self, submission: Submission, attempt: Attempt) -> Execution:
         self._metrics = JobMetrics()

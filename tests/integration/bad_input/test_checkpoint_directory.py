@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 import krishiv_stream as ks
-from krishiv_checkpoint import SavepointMissing, StoreUnwritable
+from krishiv_checkpoint import JobOver, SavepointExists, SavepointMissing, StoreUnwritable
 from krishiv_checkpoint._sealed import seal, unseal
 from tests.fault import child
 from tests.integration.bad_input.support import ROWS, FileJob, durable, expect
@@ -203,3 +203,36 @@ def test_finished_job_does_not_pass_for_one_with_another_sink(tmp_path: Path) ->
     ):
         session.run(child.pipeline(spec), job=job.name)
     assert not (tmp_path / "totals").exists()
+
+
+# ---------------------------------------------------------------- no savepoint
+
+
+def test_savepoint_that_cannot_be_written_is_reported_and_the_job_goes_on(tmp_path: Path) -> None:
+    job = FileJob(tmp_path)
+    (tmp_path / "file").write_text("")
+    with job.started() as handle:
+        handle.savepoint("taken")
+        with expect(SavepointExists, "KS-SAVEPOINT-EXISTS", "'taken'"):
+            handle.savepoint("taken")
+        with expect(StoreUnwritable, "KS-STORE-UNWRITABLE", str(tmp_path / "file")):
+            handle.savepoint(str(tmp_path / "file" / "place"))
+        assert handle.wait().status.rows_in == ROWS
+    job.check()
+
+
+def test_stop_whose_savepoint_cannot_be_written_says_so_and_the_job_resumes(tmp_path: Path) -> None:
+    job = FileJob(tmp_path)
+    (tmp_path / "file").write_text("")
+    with job.started() as handle:
+        handle.checkpoint()
+        with expect(ks.ConfigurationError, "KS-CONFIG", "'a/b'"):
+            handle.stop(savepoint="a/b")
+        assert handle.status().state == "running"
+        with expect(StoreUnwritable, "KS-STORE-UNWRITABLE", str(tmp_path / "file")):
+            handle.stop(savepoint=str(tmp_path / "file" / "place"))
+        assert handle.status().state == "stopped"
+        with expect(JobOver, "KS-JOB-OVER", "'late'"):
+            handle.stop(savepoint="late")
+        job.read = handle.status().rows_in
+    job.resume()

@@ -67,6 +67,12 @@ class Command:
                 return self.lines[-1]
         raise AssertionError(f"no {event}: {self.lines}, {self.process.communicate()[1]}")
 
+    def wait_until_it_hangs(self) -> None:
+        """Return when it has stopped itself at a failpoint."""
+        found = os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        assert found is not None
+        assert found.si_code == os.CLD_STOPPED
+
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
         self.process.send_signal(number)
@@ -90,9 +96,10 @@ def start(project: Path) -> Iterator[Callable[..., Command]]:
     """Start ``krishiv-stream run jobs:<name>`` with durable settings."""
     started: list[subprocess.Popen[str]] = []
 
-    def launch(name: str, *arguments: str, command: str = "run") -> Command:
+    def launch(name: str, *arguments: str, command: str = "run", failpoints: str = "") -> Command:
         words = [sys.executable, "-m", "krishiv_stream", command, f"jobs:{name}", *DURABLE, *arguments]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("KRISHIV_")}
+        environment["KRISHIV_FAILPOINTS"] = failpoints
         process = subprocess.Popen(
             words, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

@@ -91,6 +91,19 @@ def test_run_takes_a_savepoint_on_the_way_out_that_another_job_starts_from(start
     assert written(project) == ALL
 
 
+def test_run_says_so_when_it_stopped_without_the_savepoint_that_was_asked_for(start: Start, project: Path) -> None:
+    for code in (Exit.TERMINATED, Exit.CHECKPOINT):
+        job = start("slow", "--savepoint-on-stop", "leaving")
+        job.read_until("checkpoint")
+        job.signal(signal.SIGTERM)
+        ended, errors = job.finish()
+        assert ended == code
+        assert job.lines[-1]["state"] == "stopped"
+    assert "KS-SAVEPOINT-EXISTS" in errors
+    assert start("pipeline").finish()[0] == Exit.OK
+    assert written(project) == ALL
+
+
 def test_run_fails_when_the_job_fails(start: Start) -> None:
     code, errors = start("failing", "--restart-attempts", "0").finish()
     assert code == Exit.FAILED
@@ -120,9 +133,9 @@ def test_run_is_refused_while_another_process_holds_the_job(start: Start, projec
 
 
 def test_run_takes_over_from_a_process_that_hangs_and_fences_it(start: Start, project: Path) -> None:
-    first = start("slow")
-    first.read_until("checkpoint")
-    first.signal(signal.SIGSTOP)
+    # At a failpoint and not at any moment: stopped within a transaction it would hold SQLite's lock for ever.
+    first = start("slow", failpoints="manifest.before=stop@3")
+    first.wait_until_it_hangs()
     assert start("pipeline", "--take-over").finish()[0] == Exit.OK
     first.signal(signal.SIGCONT)
     code, errors = first.finish()
