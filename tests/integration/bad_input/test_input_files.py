@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pyarrow as pa
@@ -24,7 +24,9 @@ from krishiv_connectors._errors import (
     UnreadableFile,
 )
 from krishiv_stream._engine.errors import NewInput, SplitVanished
+from tests.fault import child
 from tests.fault.child import SCHEMA
+from tests.fault.harness import Job, make_input
 from tests.integration.bad_input.support import RATE, ROWS, FileJob, durable, expect
 
 if TYPE_CHECKING:
@@ -157,15 +159,15 @@ def something_else(path: Path) -> None:
     path.write_text("id,auction\n1,2\n")
 
 
-def spoil_a_page(path: Path) -> None:
-    """Flip bytes in the middle of the data; the footer stays whole."""
+def tear_a_hole(path: Path, place: float = 0.3) -> None:
+    """Overwrite a fifth of the data with zeros, `place` of the way into the file; the footer stays whole."""
     data = bytearray(path.read_bytes())
-    middle = len(data) // 3
-    data[middle : middle + 64] = bytes(byte ^ 0xFF for byte in data[middle : middle + 64])
+    start, length = int(len(data) * place), len(data) // 5
+    data[start : start + length] = bytes(length)
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("harm", [cut_in_half, empty, something_else, spoil_a_page])
+@pytest.mark.parametrize("harm", [cut_in_half, empty, something_else, tear_a_hole])
 def test_parquet_that_cannot_be_read_is_refused_and_the_job_resumes_once_it_is_mended(
     parquet: FileJob, harm: Callable[[Path], None]
 ) -> None:
@@ -191,7 +193,7 @@ def test_first_parquet_that_cannot_be_read_is_refused_where_its_columns_are_need
 def test_job_keeps_its_checkpoints_when_it_comes_to_a_damaged_file(parquet: FileJob) -> None:
     damaged = parquet.files[1]
     kept = keep(damaged)
-    spoil_a_page(damaged)
+    tear_a_hole(damaged)
     with durable(parquet.data) as session:
         handle = session.start(parquet.pipeline(RATE), job=parquet.name)
         with expect(UnreadableFile, "KS-FILE-UNREADABLE", str(damaged)):
@@ -199,6 +201,27 @@ def test_job_keeps_its_checkpoints_when_it_comes_to_a_damaged_file(parquet: File
         assert handle.status().epoch_completed > 0
     shutil.copy(kept, damaged)
     assert parquet.finish().status.rows_in < ROWS
+
+
+def test_job_goes_on_within_a_large_file_that_was_damaged_further_on(tmp_path: Path) -> None:
+    rows = 200_000
+    pattern = make_input(tmp_path / "in", rows=rows, files=1)
+    spec: dict[str, Any] = {
+        "source": {"kind": "parquet", "pattern": pattern},
+        "sinks": {"tumble": {"kind": "parquet", "path": str(tmp_path / "out")}},
+    }
+    (path,) = (tmp_path / "in").iterdir()
+    kept = keep(path)
+    tear_a_hole(path, 0.7)
+    with durable(tmp_path / "data") as session:
+        handle = session.start(child.pipeline({**spec, "rate": 400_000}), job="job")
+        with expect(UnreadableFile, "KS-FILE-UNREADABLE", str(path)):
+            handle.wait()
+        assert handle.status().epoch_completed > 0
+    shutil.copy(kept, path)
+    with durable(tmp_path / "data") as session:
+        assert 0 < session.run(child.pipeline(spec), job="job").status.rows_in < rows
+    Job(tmp_path, spec).check()
 
 
 @pytest.mark.parametrize(("kind", "text"), [("csv", ""), ("csv", "id,auction,price,date_time\n"), ("ndjson", "\n\n")])
