@@ -57,6 +57,17 @@ def test_full_checkpoint_disk_ends_the_job_which_resumes_when_there_is_space(tmp
     assert job.finish().status.rows_in < ROWS
 
 
+def test_full_disk_under_staged_rows_ends_the_job_which_resumes_when_there_is_space(tmp_path: Path, disk: Disk) -> None:
+    job = FileJob(tmp_path, sink="sqlite", shape="rows", data_dir=disk.path / "data")
+    with durable(job.data) as session:
+        handle = session.start(job.pipeline(RATE), job=job.name)
+        fill_once_it_runs(handle, disk)
+        with expect(ks.StoreFull, "KS-STORE-FULL", "no space left", "staged", "free space", "resumes"):
+            handle.wait()
+    disk.free()
+    assert job.finish().status.rows_in < ROWS
+
+
 def test_checkpoint_fails_and_the_job_goes_on_when_the_disk_was_full_for_a_while(tmp_path: Path, disk: Disk) -> None:
     job = FileJob(tmp_path, data_dir=disk.path / "data")
     with durable(job.data, checkpoint_interval=None) as session:
