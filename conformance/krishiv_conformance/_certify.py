@@ -85,10 +85,9 @@ class Certifying:
         subjects = [part_subject(part) for part in parts if part not in runs]
         whole = [combination_subject(combination) for combination in self.combinations]
         passed = self._run([*subjects, *whole])
-        runs.update({s.tested[0]: passed[s.name] for s in subjects if s.name in passed})
+        runs.update({subject.tested[0]: run for subject, run in zip(subjects, passed, strict=False) if run})
         self.changed = inspect_parts(parts) != before
-        for combination in self.combinations:
-            own = passed.get(str(combination))
+        for combination, own in zip(self.combinations, passed[len(subjects) :], strict=True):
             of_parts = [runs[part] for part in combination.parts if part in runs]
             if own is None or len(of_parts) < len(combination.parts) or self.changed:
                 self.refused.append(combination)
@@ -105,15 +104,14 @@ class Certifying:
                 self.reused[part.name] = run
         return found
 
-    def _run(self, subjects: Sequence[Subject]) -> dict[str, FaultRun]:
-        """Run `subjects`; return the fault run of each that passed, by name."""
+    def _run(self, subjects: Sequence[Subject]) -> list[FaultRun | None]:
+        """Run `subjects`; return the fault run of each, None for one that failed."""
         results = run_cases(subjects, self.options)
         self.results = [(subject, result) for subject, own in zip(subjects, results, strict=True) for result in own]
-        return {
-            subject.name: fault_run(own, subject.partners)
+        return [
+            fault_run(own, subject.partners) if all(result.passed for result in own) else None
             for subject, own in zip(subjects, results, strict=True)
-            if all(result.passed for result in own)
-        }
+        ]
 
 
 def subjects_of(combinations: Sequence[Combination], patterns: Sequence[str]) -> list[Subject]:

@@ -15,7 +15,7 @@ from krishiv_conformance._files import shipped_certificates
 from krishiv_conformance._find import shipped_harnesses
 from krishiv_conformance._matrix import SUITE_VERSION
 from krishiv_conformance._subjects import Combination, distinct_parts
-from krishiv_guarantees import CertificateIndex, SinkPart, SourcePart, Standing, StorePart
+from krishiv_guarantees import CertificateIndex, KrishivError, SinkPart, SourcePart, Standing, StorePart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -68,7 +68,10 @@ def _parts(now: Parts, combination: Combination) -> tuple[SourcePart, SinkPart, 
 
 def main() -> int:
     """Print what is wrong; return 1 if anything is."""
-    found = list(problems(shipped_combinations(), shipped_certificates()))
+    try:
+        found = list(problems(shipped_combinations(), shipped_certificates()))
+    except KrishivError as error:
+        found = [str(error)]
     for line in found:
         print(line)
     if found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -156,21 +155,7 @@ class EmptyWhenMissing(FilesystemStore):
             return memoryview(b"")
 
 
-_original_create = FilesystemStore.create
 _original_delete = FilesystemStore.delete
-
-
-class WritesLater(FilesystemStore):
-    """Says that an entry is there, and writes it two entries later."""
-
-    _late: ClassVar[list[tuple[Any, str, bytes]]] = []
-    _guard: ClassVar[Any] = threading.Lock()
-
-    def create(self, key: str, data: bytes) -> None:
-        with WritesLater._guard:
-            WritesLater._late.append((self, key, data))
-            while len(WritesLater._late) > 2:
-                _original_create(*WritesLater._late.pop(0))
 
 
 class ForgetsTheLog(FilesystemStore):
@@ -200,7 +185,6 @@ MUTANTS: tuple[type[FilesystemStore], ...] = (
     ListsByFolder,
     DeletesNothing,
     EmptyWhenMissing,
-    WritesLater,
     ForgetsTheLog,
 )
 """Every broken store. Each has a harness of its name with ``Harness`` behind it, for children to find."""
