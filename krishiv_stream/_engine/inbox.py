@@ -49,7 +49,8 @@ class Inbox:
         """Append `element`; blocks while the channel is full. Raises `Cancelled` once the inbox is closed."""
         size = size_of(element)
         with self._filled:
-            while size and self._bytes[channel] + size > self._capacity and self._queues[channel] and not self._closed:
+            # Not "and the queue holds something": that may be a signal, and nobody is woken when a signal is taken.
+            while size and self._bytes[channel] and self._bytes[channel] + size > self._capacity and not self._closed:
                 self._drained.wait()
             if self._closed:
                 raise Cancelled

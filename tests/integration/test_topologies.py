@@ -16,7 +16,8 @@ import krishiv_stream as ks
 from krishiv_checkpoint import MemoryStore
 from krishiv_guarantees import RetriableError
 from krishiv_stream import col
-from krishiv_stream._engine.graph import GraphSettings
+from krishiv_stream._engine import graph
+from krishiv_stream._engine.inbox import Inbox
 from tests.integration.jobs import SCHEMA, counts, read, row, rows, table
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ ALL = [(second, key) for second in range(SECONDS) for key in range(KEYS)]
 @pytest.fixture(params=[1, 2, 4], ids="parallelism {}".format)
 def session(request, monkeypatch):
     """A session whose channels hold next to nothing, so that every sender waits for its receiver now and then."""
-    monkeypatch.setattr(GraphSettings, "channel_bytes", 2_000)
+    monkeypatch.setattr(graph, "Inbox", lambda channels, _: Inbox(channels, 4_000))
     options: dict[str, Any] = {"checkpoint_interval": "5ms", "restart_attempts": 9, "restart_backoff": 0, "linger": 0}
     with ks.Session(parallelism=request.param, batch_rows=50, **options) as made:
         yield made

@@ -84,6 +84,14 @@ def test_inbox_always_takes_one_batch_however_large():
     assert inbox.get()[1].num_rows == 1_000
 
 
+def test_inbox_takes_a_batch_larger_than_a_channel_behind_a_signal():
+    """Once a deadlock: the sender waited for the signal to be taken, and was not woken when it was."""
+    inbox = Inbox(1, 8)
+    inbox.put(0, Watermark(1))
+    inbox.put(0, batch(1_000))
+    assert [type(inbox.get()[1]) for _ in range(2)] == [Watermark, pa.RecordBatch]
+
+
 def test_inbox_lets_signals_pass_when_a_channel_is_full():
     inbox = Inbox(1, 8)
     inbox.put(0, batch(1_000))
