@@ -112,6 +112,7 @@ def test_job_killed_while_its_checkpoint_disk_is_full_resumes_when_there_is_spac
     assert "no space left" in complaint
     assert process.returncode == -signal.SIGKILL
     disk.free()
+    killed.spec["rate"] = None
     killed.finish()
     killed.check()
 
