@@ -106,7 +106,8 @@ class SplitAssigner:
         current = self._source.splits()
         self._check_vanished(known - finished - opened.keys(), {split.id for split in current})
         self._known.update((id, Split(id)) for id in finished)
-        for id, assigned in opened.items():
+        order = {split.id: place for place, split in enumerate(current)}
+        for id, assigned in sorted(opened.items(), key=lambda item: order.get(item[0], -1)):
             self._known[id] = assigned.split
             self._unread.append(assigned)
         self._restore_end(snapshots, current)

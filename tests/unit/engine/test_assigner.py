@@ -84,6 +84,12 @@ def test_restored_splits_go_on_where_they_were_before_new_ones_begin():
     assert ids(made) == ["c", "d"]
 
 
+def test_restored_splits_are_read_in_the_order_of_the_source_whoever_had_them():
+    """One that has given no rows yet holds back no time: it must not come after a later one."""
+    made = assigner(Named("a", "b", "c"), snapshots=[snapshot(opened=["b"], known=["a", "b"]), snapshot(opened=["a"])])
+    assert ids(made) == ["a", "b", "c"]
+
+
 def test_a_split_that_vanished_unread_is_named():
     with pytest.raises(SplitVanished, match="'c'"):
         assigner(Named("a", "b"), snapshots=[snapshot(opened=["b"], finished=["a"], known=["a", "b", "c"])])
