@@ -63,7 +63,7 @@ class RequestDesk:
 
     def wanted(self) -> BarrierKind | None:
         """Return the barrier that the waiting requests want; None if none waits."""
-        if any(not stop.drain for stop in self._stops):
+        if self._stops and not self.drained:  # a drain that has begun cannot become a stop: windows close already
             return BarrierKind.STOP
         if self._savepoints:
             return BarrierKind.SAVEPOINT

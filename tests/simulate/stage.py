@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.simulate.kernel import Group
     from tests.simulate.process import Process
 
-__all__ = ["Stage", "staged"]
+__all__ = ["Stage", "short", "staged"]
 
 ENOUGH = 8_000
 """Turns after which what a scenario waits for will not come."""
@@ -92,9 +92,19 @@ class Stage(World):
 
     def ask(self, process: Process, kind: type[ev.Request], **fields: object) -> int | str | BaseException | None:
         """Ask for something and wait for the answer."""
-        number = process.request(kind, **fields)
+        number = self.begin(process, kind, **fields)
         self.until(lambda: number in process.answers)
         return process.answers[number]
+
+    def begin(self, process: Process, kind: type[ev.Request], **fields: object) -> int:
+        """Ask for something once some more rows have been read; return the request's number."""
+        enough = self.rows_read() + 4
+        self.until(lambda: self.rows_read() >= enough or all(source.ended for source in process.sources), process)
+        return process.request(kind, **fields)
+
+    def rows_read(self) -> int:
+        """How many rows all processes have read."""
+        return sum("reads" in line and ": source-" in line for line in self.kernel.trace)
 
     def checkpoint(self, process: Process) -> int:
         """Have a checkpoint taken and committed everywhere."""
@@ -138,7 +148,13 @@ def _stop(group: Group) -> None:
 
 @contextlib.contextmanager
 def staged(
-    seed: int = 0, *, rows: int = 8, faults: Faults | None = None, late: int = 0, **settings: float | None
+    seed: int = 0,
+    *,
+    rows: int = 14,
+    pace: float = 0.05,
+    faults: Faults | None = None,
+    late: int = 0,
+    **settings: float | None,
 ) -> Iterator[Stage]:
     """Set a stage: three splits of some rows, checkpoints only on demand unless `settings` say otherwise."""
     options = {"checkpoint_interval": None, "checkpoint_timeout": 50.0, **settings}
@@ -148,8 +164,13 @@ def staged(
         faults=faults or Faults(),
         blows=0,
         savepoints=False,
-        pace=0.1,
+        pace=pace,
     )
     stage = Stage(Kernel(seed), plan)
     with stage.patched():
         yield stage
+
+
+def short() -> contextlib.AbstractContextManager[Stage]:
+    """Set a stage for a short job with some checkpoints, always the same."""
+    return staged(1, rows=3, pace=0.1, checkpoint_interval=0.2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from unittest import mock
 
 import pytest
@@ -12,11 +11,8 @@ from krishiv_checkpoint import _events as ev
 from tests.simulate.check import compare
 from tests.simulate.outside import Outside
 from tests.simulate.sinks import FileSink, TableSink
-from tests.simulate.stage import Stage, staged
+from tests.simulate.stage import Stage, short, staged
 from tests.simulate.store import Faults
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
 
 seeds = pytest.mark.parametrize("seed", range(5))
 
@@ -90,7 +86,7 @@ def test_task_finishing_between_trigger_and_barrier(seed: int) -> None:
     with staged(seed) as stage:
         process = stage.boot(2)
         process.barriers_go = False
-        process.request(ev.CheckpointRequested)
+        stage.begin(process, ev.CheckpointRequested)
         stage.until(lambda: all(task.ended for task in (*process.sources, *process.counts)), process)
         process.barriers_go = True
         stage.finish(process)
@@ -104,7 +100,7 @@ def test_source_split_found_between_trigger_and_barrier(seed: int) -> None:
         first = stage.boot(2)
         stage.until(lambda: stage.now > 150, first)
         first.barriers_go = False
-        first.request(ev.CheckpointRequested)
+        stage.begin(first, ev.CheckpointRequested)
         stage.until(lambda: any("reads 2.3" in line for line in stage.kernel.trace), first)
         first.barriers_go = True
         stage.until(stage.manifests, first)
@@ -112,6 +108,31 @@ def test_source_split_found_between_trigger_and_barrier(seed: int) -> None:
         assert positions["split-2"] >= 4
         stage.kill(first)
         stage.finish(stage.boot(3))
+
+
+@seeds
+def test_finished_job_run_again_gives_its_result_and_writes_nothing(seed: int) -> None:
+    """P7: it is not even taken over."""
+    with staged(seed) as stage:
+        stage.finish(stage.boot(2))
+        before = stage.outside.blobs.list("")
+        again = stage.boot(1)
+        assert again.outcome == "finished"
+        assert stage.outside.blobs.list("") == before
+        stage.check()
+
+
+@seeds
+def test_nothing_superfluous_is_left_of_a_job_that_nobody_disturbed(seed: int) -> None:
+    """P5: staged data and manifests retire, all but the ones to keep."""
+    with staged(seed, checkpoint_interval=0.2, keep_checkpoints=2) as stage:
+        stage.finish(stage.boot(2))
+        manifests = stage.manifests()
+        referenced = {file.key for m in manifests for snapshot in m.operators for file in snapshot.files}
+        assert len(manifests) == 2
+        assert set(stage.outside.blobs.list("state/")) == referenced
+        assert stage.outside.blobs.list("staged/") == []
+        assert stage.outside.files.staged == {}
 
 
 # ---------------------------------------------------------------- the log (P9)
@@ -147,17 +168,23 @@ def test_412_after_a_success_whose_reply_was_lost(seed: int) -> None:
 
 @seeds
 @pytest.mark.parametrize("label", ["create log/", "created log/"])
-def test_manifest_of_a_writer_that_was_taken_over_meanwhile(seed: int, label: str) -> None:
+@pytest.mark.parametrize("wakes", ["at once", "in the end"])
+def test_manifest_of_a_writer_that_was_taken_over_meanwhile(seed: int, label: str, wakes: str) -> None:
     """P9: before its create it is fenced; after it, the newcomer has to find the manifest."""
     with staged(seed) as stage:
         first = stage.boot(2)
         stage.checkpoint(first)
-        first.request(ev.CheckpointRequested)
+        stage.begin(first, ev.CheckpointRequested)
         stage.stop_at(first, label)
         second = stage.boot(3)
         assert second.attempt is not None
         assert second.attempt.manifest is not None
         assert second.attempt.manifest.epoch == (1 if label == "create log/" else 2)
+        if wakes == "at once":
+            stage.resume(first)
+            stage.until(lambda: first.over)
+            stage.kill(second)  # what the sleeper did must not be in anybody's way
+            second = stage.boot(1)
         stage.finish(second)
         assert isinstance(first.error, Fenced)
 
@@ -171,12 +198,12 @@ def test_zombie_abort_after_sigcont(seed: int, label: str) -> None:
     """P11: a recovery that slept before or in its aborts takes nothing from its successor."""
     with staged(seed) as stage:
         first = stage.boot(2)
-        first.request(ev.CheckpointRequested)
+        stage.begin(first, ev.CheckpointRequested)
         stage.kill_at(first, "create log/")  # everything is prepared, nothing published
         zombie = stage.start(1)
         stage.stop_at(zombie, label)
         third = stage.boot(2)
-        third.request(ev.CheckpointRequested)
+        stage.begin(third, ev.CheckpointRequested)
         stage.until_at(third, "create log/", act=lambda group: stage.held.add("p3/log"))
         stage.resume(zombie)
         stage.until(lambda: zombie.over or zombie.coordinator is not None)
@@ -191,7 +218,7 @@ def test_zombie_commit_after_sigcont(seed: int, label: str) -> None:
     """P11, P14: what recovery committed, a late committer of the same epoch finds done."""
     with staged(seed) as stage:
         first = stage.boot(2)
-        first.request(ev.CheckpointRequested)
+        stage.begin(first, ev.CheckpointRequested)
         stage.stop_at(first, label)
         second = stage.boot(1)
         stage.checkpoint(second)
@@ -224,6 +251,13 @@ def test_commit_outcome_unknown(seed: int) -> None:
         raise OSError("the target's reply was lost")
 
     with staged(seed, checkpoint_interval=0.5) as stage, mock.patch("tests.simulate.sinks._Sink.reply", lost):
+        stage.finish(stage.boot(2))
+
+
+@seeds
+def test_commits_that_have_to_wait(seed: int) -> None:
+    """P5: they are called again until they are done, and nothing overtakes them."""
+    with staged(seed, faults=Faults(busy=0.5), checkpoint_interval=0.5) as stage:
         stage.finish(stage.boot(2))
 
 
@@ -348,7 +382,7 @@ def test_savepoint_survives_a_crash_at_each_side_of_its_commit(seed: int) -> Non
     with staged(seed) as stage:
         first = stage.boot(2)
         stage.held = {"p1/commit-table"}
-        first.request(ev.SavepointRequested, location="here")
+        stage.begin(first, ev.SavepointRequested, location="here")
         stage.until(stage.manifests, first)
         assert stage.outside.blobs.list("savepoints/") == []
         stage.kill(first)
@@ -358,21 +392,6 @@ def test_savepoint_survives_a_crash_at_each_side_of_its_commit(seed: int) -> Non
 
 
 # ---------------------------------------------------------------- each line of the driver
-
-
-def short() -> AbstractContextManager[Stage]:
-    """A short job with some checkpoints, always the same."""
-    return staged(1, rows=3, checkpoint_interval=0.2)
-
-
-@pytest.fixture(scope="module")
-def places() -> int:
-    """How many places the short job passes when nobody disturbs it."""
-    with short() as stage:
-        stage.finish(stage.boot(2))
-        assert stage.kernel.points > 200
-        assert len(stage.outside.files.published) > 3
-        return stage.kernel.points
 
 
 @pytest.mark.parametrize("rest", range(4))

@@ -208,6 +208,15 @@ def test_drain_waits_for_the_tasks_and_finishes_as_drained() -> None:
     assert desk.send(ev.FinishWritten) == [do.Retire(1), do.CompleteRequest(1, None), do.FinishJob("drained")]
 
 
+def test_stop_waits_for_the_end_of_a_drain_that_has_begun() -> None:
+    desk = Desk()
+    desk.request(ev.StopRequested, drain=True)
+    assert desk.request(ev.StopRequested) == []
+    for task in ("a", "b"):
+        instructions = desk.send(ev.TaskEnded, task=task)
+    assert of(do.TriggerBarrier, instructions)[0].kind is BarrierKind.FINISH
+
+
 def test_stop_is_answered_when_the_job_finishes_first() -> None:
     desk = Desk()
     for task in ("a", "b"):
