@@ -178,6 +178,7 @@ class Session:
         job = EmbeddedJob(submission, store)
         job.start()
         handle = JobHandle(job)
+        self._handles = [each for each in self._handles if not each.done]  # ended ones would keep their checkpoints
         self._handles.append(handle)
         return handle
 

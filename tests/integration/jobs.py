@@ -23,6 +23,7 @@ __all__ = [
     "Gated",
     "at",
     "counts",
+    "fired",
     "read",
     "row",
     "rows",
@@ -70,6 +71,11 @@ def counts(output: pa.Table) -> dict[tuple[int, int], int]:
         assert window not in found, f"{window} came twice"
         found[window] = each["n"]
     return found
+
+
+def fired(sink: ks.MemorySink) -> dict[tuple[int, int], int]:
+    """Return the counts that have been committed so far; the job may just be starting."""
+    return counts(pa.Table.from_batches(sink.batches)) if sink.batches else {}
 
 
 def table(sink: ks.MemorySink) -> list[tuple[Any, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from contextlib import closing
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pytest
@@ -280,3 +280,32 @@ def test_what_can_be_asked_of_a_job_while_it_restarts(store):
         asker.join(20)
         assert found == [handle.status().epoch_completed]
         assert handle.metrics()["operators"]["rows#0"]["rows_out"] == 1
+
+
+def test_the_wait_before_a_restart_doubles_each_time_and_is_never_shorter_than_the_trouble_asks_for(store):
+    class Noted(threading.Event):
+        waits: ClassVar[list[float]] = []
+
+        def wait(self, timeout: float | None = None) -> bool:
+            self.waits.append(timeout or 0)
+            return False
+
+    sink = Gated("open committer")
+    sink.closed.set()
+    failing = Failing("write", RetriableError("not now", after=1.5), times=3)
+    stream = read(source([row(1)]))
+    pipeline = ks.Pipeline.of(stream.write(sink, name="gated"), stream.write(failing, name="failing"))
+    with ks.Session(linger=0, restart_backoff=1.0, restart_attempts=3) as session:
+        handle = session.start_in(store, pipeline, job="j")
+        sink.gate.wait_until_reached()
+        handle._job._cancelled = Noted()
+        sink.gate.open()
+        assert handle.wait(20).status.restarts == 3
+    assert Noted.waits == [1.5, 2.0, 4.0]
+
+
+def test_a_session_lets_go_of_jobs_that_have_ended():
+    with ks.Session() as session:
+        for _ in range(20):
+            read(source([row(1)])).collect(session)
+        assert len(session._handles) == 1
