@@ -159,7 +159,7 @@ class World:
         if self.turns > PATIENCE:
             self.plan.calm()
         booting = any(process.coordinator is None for process in self.alive)
-        if self.plan.blows and self.kernel.random.random() < (0.04 if booting else 0.01):
+        if self.plan.blows and self.kernel.random.random() < (0.05 if booting else 0.01):
             self.strike()
         if self.turns % 64 == 0 and self.kernel.random.random() < 0.2:
             self.revive()
