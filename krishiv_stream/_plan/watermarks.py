@@ -48,6 +48,13 @@ class WatermarkStrategy:
         """
         raise NotImplementedError("a watermark strategy defines `advance`")
 
+    def without_rows(self, current: int | None, now: int) -> int | None:
+        """Return the watermark of a split that has no rows just now; parameters as those of `advance`.
+
+        Unchanged, unless a strategy goes by the clock.
+        """
+        return current
+
 
 @dataclass(frozen=True)
 class BoundedDelay(WatermarkStrategy):
@@ -69,6 +76,10 @@ class ProcessingTime(WatermarkStrategy):
 
     def advance(self, current: int | None, oldest: int, newest: int, now: int) -> int:
         """Return the clock."""
+        return now
+
+    def without_rows(self, current: int | None, now: int) -> int | None:
+        """Return the clock: windows close though no row comes."""
         return now
 
     def __str__(self) -> str:

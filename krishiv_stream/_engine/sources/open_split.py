@@ -54,6 +54,13 @@ class SplitClock:
         risen = self._strategy.advance(current, oldest, newest, time.time_ns() // 1_000)
         return risen if current is None else max(current, risen)
 
+    def without_rows(self, current: int | None) -> int | None:
+        """Return the watermark after an answer without rows, microseconds; it never falls."""
+        if self._strategy is None:
+            return current
+        risen = self._strategy.without_rows(current, time.time_ns() // 1_000)
+        return risen if current is None or risen is None else max(current, risen)
+
 
 class OpenSplit:
     """One split being read.
@@ -76,7 +83,9 @@ class OpenSplit:
         batch = self._reader.read()
         if batch is not None and not batch.num_rows:
             batch = None
-        if batch is not None:
+        if batch is None:
+            self.watermark = self._clock.without_rows(self.watermark)
+        else:
             self.watermark = self._clock.advance(self.watermark, batch)
         stated = self._reader.watermark()
         risen = stated is not None and (self.watermark is None or stated > self.watermark)

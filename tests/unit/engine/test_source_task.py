@@ -499,3 +499,10 @@ def test_a_barrier_and_a_drain_pass_at_once_though_the_rate_says_to_wait():
     source.trigger(1)
     assert source.run() == [("barrier", 1), ("watermark", END_OF_TIME), "end"]
     assert MOMENTS.names == source.tasks[0]._schema.names
+
+
+def test_a_strategy_that_goes_by_the_clock_tells_the_time_though_no_row_comes(monkeypatch):
+    source = driven({"a": [None, "stop"]}, script={"bounded": False})
+    source.tasks[0]._clock = SplitClock(ks.processing_time(), "moment", "us", source.clock)
+    monkeypatch.setattr("krishiv_stream._engine.sources.open_split.time.time_ns", lambda: 7_000)
+    assert times_of(source.run()) == [7]
