@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from krishiv_checkpoint._entries import Manifest
-from krishiv_checkpoint._errors import Fenced, KeyExists, KeyMissing
+from krishiv_checkpoint._errors import CorruptManifest, Fenced, KeyExists, KeyMissing
 from krishiv_checkpoint._keys import LOG, log_key, parse_log_key
 from krishiv_checkpoint._log_record import LogRecord, decode_record, encode_record
 from krishiv_checkpoint._log_view import LogView, check_chain
@@ -64,14 +64,17 @@ class JobLog:
             while True:
                 try:
                     records = self._load(sequences)
+                    check_chain(records)
+                    self._view = LogView.of(records)
                     break
-                except KeyMissing as missing:
+                except (KeyMissing, CorruptManifest) as trouble:
                     now = self._list()
                     if now[-1:] == sequences[-1:]:
-                        raise corrupt(missing.fields["key"], "is missing from the middle of the log") from missing
-                    sequences = now  # it was retired while we read
-            check_chain(records)
-            self._view = LogView.of(records)
+                        if isinstance(trouble, CorruptManifest):
+                            raise
+                        raise corrupt(trouble.fields["key"], "is missing from the middle of the log") from trouble
+                    # It was retired while we read, and a sleeper may have filled the hole.
+                    sequences, self._records = now, {}
             self._records = {record.sequence: record for record in records}
             return self._view
 

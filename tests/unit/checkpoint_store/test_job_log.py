@@ -376,6 +376,27 @@ def test_read_starts_over_when_the_log_is_retired_meanwhile(store: CheckpointSto
     assert epochs(JobLog(wrapped)) == [4]
 
 
+def test_read_starts_over_when_a_sleeper_fills_the_hole_that_retirement_made_meanwhile(store: CheckpointStore) -> None:
+    """P11, P12: what a zombie leaves in a place that the reader has not come to yet is no corruption either."""
+    sleeper = JobLog(store)
+    sleeper.append(takeover(1))
+    writer = JobLog(store)
+    writer.append(takeover(2))
+    for epoch in (1, 2, 3):
+        writer.append(manifest(epoch, token=2))
+    wrapped = Wrapped(store)
+
+    def advance() -> None:
+        writer.keep_manifests(1)
+        writer.append(manifest(4, token=2))
+        retire(writer, store, 1, 2)
+        with pytest.raises(Fenced):
+            sleeper.append(manifest(1))
+
+    wrapped.after_list = iter([advance])
+    assert epochs(JobLog(wrapped)) == [4]
+
+
 def test_append_notices_that_entries_before_it_were_removed(store: CheckpointStore) -> None:
     """P12: a log that was set back under a running job is an error, not a shorter log."""
     log = JobLog(store)
