@@ -156,7 +156,7 @@ def check(table: pa.Table, rows: Iterable[Row], window: tuple[int, int, int]) ->
 
 
 def _equal(found: Any, expected: Any) -> bool:
-    if isinstance(expected, float) and found is not None:
+    if isinstance(found, float) and expected is not None:  # the reference may be a whole number
         return math.isclose(found, expected, rel_tol=1e-9, abs_tol=1e-9)
     return bool(found == expected)
 
