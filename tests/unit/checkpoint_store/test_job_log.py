@@ -393,13 +393,13 @@ def test_read_starts_over_when_a_sleeper_fills_the_hole_that_retirement_made_mea
         with pytest.raises(Fenced):
             sleeper.append(manifest(1))
 
-    def get_the_tip_and_sleep(key: str) -> memoryview:
+    def get_one_and_sleep(key: str) -> memoryview:
         data = store.get(key)
-        if key == log_key(5):
+        if key == log_key(1):
             advance()
         return data
 
-    wrapped.get = get_the_tip_and_sleep
+    wrapped.get = get_one_and_sleep
     assert epochs(JobLog(wrapped)) == [4]
 
 
