@@ -34,9 +34,9 @@ def covered_rows(view: LogView, parts: Mapping[str, int]) -> set[int]:
 
 
 def _covered(manifest: Manifest, parts: Mapping[str, int]) -> int:
-    rows = 0
-    for snapshot in manifest.operators:
-        if snapshot.operator == SOURCE:
-            rows += sum(entry["position"] for entry in snapshot.inline["open"])
-            rows += sum(parts[split] for split in snapshot.inline["finished"])
-    return rows
+    sources = [snapshot.inline for snapshot in manifest.operators if snapshot.operator == SOURCE]
+    finished = {split for source in sources for split in source["finished"]}
+    # A split that was restored and not taken by its barrier is where it was; one that was taken says so itself.
+    entries = [entry for kind in ("waiting", "open") for source in sources for entry in source.get(kind, ())]
+    positions = {entry["id"]: entry["position"] or 0 for entry in entries if entry["id"] not in finished}
+    return sum(parts[split] for split in finished) + sum(positions.values())

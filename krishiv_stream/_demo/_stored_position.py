@@ -10,7 +10,7 @@ from krishiv_checkpoint import FilesystemStore, list_checkpoints
 from krishiv_stream._demo._question import ROWS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["StoredPosition"]
@@ -37,11 +37,15 @@ class StoredPosition:
         if not checkpoints:
             return 0
         operators = checkpoints[-1].manifest.operators
-        return sum(self._covered(snapshot.inline) for snapshot in operators if snapshot.operator == ROWS)
+        return self._covered([snapshot.inline for snapshot in operators if snapshot.operator == ROWS])
 
-    def _covered(self, source: Mapping[str, Any]) -> int:
-        finished = sum(self._files[file] for file in source["finished"])
-        return finished + sum(_rows_before(split["id"], split["position"]) for split in source["open"])
+    def _covered(self, sources: Sequence[Mapping[str, Any]]) -> int:
+        finished = {file for source in sources for file in source["finished"]}
+        # A file that was restored and not taken by its barrier is where it was; one that was taken says so itself.
+        entries = [entry for kind in ("waiting", "open") for source in sources for entry in source.get(kind, ())]
+        positions = {entry["id"]: entry["position"] for entry in entries if entry["id"] not in finished}
+        rows = sum(_rows_before(file, position) for file, position in positions.items())
+        return rows + sum(self._files[file] for file in finished)
 
 
 def _rows_before(file: str, position: Mapping[str, Any] | None) -> int:
