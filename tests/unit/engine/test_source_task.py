@@ -338,6 +338,54 @@ def test_an_idle_split_is_restored_as_idle_but_is_asked_first(answer, time):
     assert times_of(again.run()) == [5, time]
 
 
+# --- splits found between trigger and barrier
+
+
+def following(*names: str) -> Script:
+    items: dict[str, list[Any]] = {
+        name: [moments(n * 10 + 1), None, moments(n * 10 + 2)] for n, name in enumerate(names)
+    }
+    return Script(items, sequential=True, discovers=True)
+
+
+def read_again(source: Driven, *names: str) -> list[int]:
+    """Return the rows that a restored source reads: those that are not in the snapshot."""
+    again = Driven(following(*names), restored=source.snapshots())
+    again.clock.after(40, again.stop)
+    again.run()
+    return again.out.rows
+
+
+def test_a_split_found_and_read_before_a_subtasks_own_barrier_is_in_its_snapshot():
+    """The first subtask, which says what is known, has passed the barrier when the split is found."""
+    source = Driven(following("a"), subtasks=2)
+    source.clock.after(40, source.stop)
+    source.trigger(1)
+    source.run(0)
+    script = source.tasks[0]._source
+    script.items["b"] = [moments(11), source.stop, moments(12)]
+    source.tasks[0]._assigner.discover()
+    source.tasks[1]._triggers.clear()
+    source.run(1)
+    source.tasks[1].trigger(barrier(1))
+    source.run(1)
+    assert source.outs[1].rows == [11, 12]
+    rows = read_again(source, "a", "b")
+    before = source.outs[1].events[: source.outs[1].events.index(("barrier", 1))]
+    assert sorted([*rows, *[row for event in rows_of(before) for row in event]]) == [1, 2, 11, 12]
+
+
+def test_a_split_taken_after_a_subtasks_own_barrier_is_read_from_its_beginning():
+    source = Driven(following("a", "b"), subtasks=2)
+    source.clock.after(40, source.stop)
+    source.trigger(1)
+    source.run(1)
+    assert source.outs[1].events.index(("barrier", 1)) == 0
+    source.run(0)
+    rows = read_again(source, "a", "b")
+    assert sorted(rows) == [1, 2, 11, 12]
+
+
 # --- time
 
 
