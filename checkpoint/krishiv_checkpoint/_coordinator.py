@@ -44,10 +44,10 @@ BACKOFF = 1.0
 """Least seconds between a failed checkpoint, or finish entry, and the next try."""
 REWRITE, REWRITE_MOST = 0.5, 30.0
 """Seconds before a manifest of unknown outcome is tried again: the first wait, doubled each time, and the longest."""
-COMMIT_ERRORS = 5
-"""How often in a row a commit may raise I/O errors before the job stops."""
-COMMIT_RETRY = 0.5
-"""Seconds before a commit that raised is called again; doubled each time."""
+COMMIT_ERRORS = 10
+"""How often in a row a commit may raise I/O errors before the job stops: some two minutes."""
+COMMIT_RETRY, COMMIT_RETRY_MOST = 0.5, 30.0
+"""Seconds before a commit that raised is called again: the first wait, doubled each time, and the longest."""
 STORY = 200
 """How many of the last events an `InvalidTransition` tells."""
 
@@ -387,7 +387,7 @@ class Coordinator:
         lane = self._busy_lane(event)
         lane.errors += 1
         if lane.errors < COMMIT_ERRORS:
-            yield lane.wait(COMMIT_RETRY * 2 ** (lane.errors - 1))
+            yield lane.wait(min(COMMIT_RETRY * 2 ** (lane.errors - 1), COMMIT_RETRY_MOST))
             return
         error = _commit_failed(event, f"{lane.errors} I/O errors in a row, the last one: {_said(event.error)}")
         error.__cause__ = event.error
