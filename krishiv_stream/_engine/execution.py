@@ -107,6 +107,7 @@ class Execution:
         for task in tasks:
             task.join()
         self._writer.close()
+        self._graph.close()
         self._driver.close()
 
 

@@ -99,11 +99,17 @@ class Graph:
     tasks: list[Task] = field(default_factory=list)
     sources: list[SourceTask] = field(default_factory=list)
     inboxes: dict[str, Inbox] = field(default_factory=dict)
+    stores: list[BlockStore] = field(default_factory=list)
 
     @property
     def ids(self) -> list[str]:
         """The ids of all tasks: those that acknowledge each epoch."""
         return [task.id for task in (*self.sources, *self.tasks)]
+
+    def close(self) -> None:
+        """Let go of all state, also of tasks that never ran. Idempotent."""
+        for blocks in self.stores:
+            blocks.close()
 
 
 Ends = list[list[Operator]]
@@ -140,7 +146,7 @@ def build(
         for node in nodes:
             builder.add(node)
     except BaseException:  # damaged state, a source that is not there: no task will ever close what is open already
-        builder.close()
+        builder.graph.close()
         raise
     return builder.graph
 
@@ -172,12 +178,6 @@ class _Builder:
         self._consumers: dict[Node, list[Node]] = {}
         self._side: dict[Node, Ends] = {}
         self._windows = 1
-        self._stores: list[BlockStore] = []
-
-    def close(self) -> None:
-        """Let go of the state of a graph that does not come about."""
-        for blocks in self._stores:
-            blocks.close()
 
     def count_consumers(self, nodes: Sequence[Node]) -> None:
         """Note who consumes each node, and how many share the memory budget."""
@@ -390,7 +390,7 @@ class _Builder:
     def _blocks(self, id: str, subtask: int) -> BlockStore:
         directory, budget = self._settings.state_directory, self._settings.memory_budget // self._windows
         blocks = MemoryBlocks() if directory is None else RocksBlocks(directory / f"{id}-{subtask}", budget)
-        self._stores.append(blocks)
+        self.graph.stores.append(blocks)
         return blocks
 
     def _add_sink(self, node: SinkNode) -> None:

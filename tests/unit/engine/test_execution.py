@@ -17,6 +17,7 @@ from krishiv_stream._engine.metrics import TaskMetrics
 from krishiv_stream._engine.operator import Operator
 from krishiv_stream._engine.operators.exchange import Forward
 from krishiv_stream._engine.snapshots import SnapshotWriter
+from krishiv_stream._engine.state.blocks import RocksBlocks
 from krishiv_stream._engine.task import Task
 from tests.unit.engine.support import Heard, moments
 
@@ -128,3 +129,10 @@ def test_errors_of_ours_stay_what_they_are_and_others_are_wrapped_with_their_cau
     assert (type(wrapped), wrapped.__cause__) == (TaskFailed, theirs)
     assert "'t#0' failed: ValueError: theirs" in wrapped.message
     assert isinstance(as_krishiv_error("t#0", broken), TaskInterrupted)
+
+
+def test_state_of_tasks_that_never_ran_is_closed_too(calls, tmp_path):
+    blocks = RocksBlocks(tmp_path / "state", 0)
+    blocks.put(moments(1))
+    Execution(Graph(stores=[blocks]), Heard().control, Driver(calls), SnapshotWriter(None, 1)).tear_down()
+    assert not (tmp_path / "state").exists()
