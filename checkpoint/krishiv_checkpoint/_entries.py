@@ -81,6 +81,9 @@ class Manifest(msgspec.Struct, frozen=True, tag="manifest"):
         Every committable above that, oldest first.
     created : str
         When: ISO 8601, UTC.
+    left : tuple of (token, epoch)
+        Where this lineage went back to a savepoint: what attempts below `token` wrote above `epoch` is no part of it
+        any more. A savepoint of that time holds output that was taken back.
     """
 
     format: int
@@ -96,6 +99,7 @@ class Manifest(msgspec.Struct, frozen=True, tag="manifest"):
     committed_through: dict[str, dict[str, int]]
     pending: tuple[Committable, ...]
     created: str
+    left: tuple[tuple[int, int], ...] = ()
 
 
 class SavepointRecord(msgspec.Struct, frozen=True, tag="savepoint"):

@@ -85,6 +85,7 @@ class Recovery:
         """Recover; see `begin_attempt` for what may be raised."""
         state = self._map_state()
         self._open(self._lineage)
+        self._check_not_left()
         survey = SinkSurvey(self._committers, self._request.job, self._expectation(state), self._request.retry)
         try:
             outcome = self._settle(survey)
@@ -192,11 +193,36 @@ class Recovery:
             committed_through=committed,
             pending=(),
             created=request.now(),
+            left=self._left(),
         )
         damaged = any(record.entry.token == view.token and is_damaged(record.entry) for record in view.records)
         record = self._log.append(manifest, anew=damaged)
         failpoint("recovery.after_fork")
         return manifest, record.sequence
+
+    def _left(self) -> tuple[tuple[int, int], ...]:
+        """Return where the lineage went back, this time included."""
+        if self._lineage != self._view.lineage or self._view.manifest is None:
+            return ()
+        savepoint = self._request.savepoint
+        now = ((self._view.token, savepoint.manifest.epoch),) if savepoint else ()
+        return self._view.manifest.left + now
+
+    def _check_not_left(self) -> None:
+        """Refuse a savepoint whose output was taken back: to rewind the sinks to it would destroy what they hold."""
+        savepoint = self._request.savepoint
+        continues = self._lineage == self._view.lineage and self._view.manifest is not None
+        if savepoint is None or not continues or not self._committers:
+            return
+        for token, epoch in self._view.manifest.left:
+            if savepoint.manifest.token < token and savepoint.manifest.epoch > epoch:
+                raise SinkBehind(
+                    f"savepoint {savepoint.location!r} holds epoch {savepoint.manifest.epoch}, but the job went back "
+                    f"to epoch {epoch} after it, and what came between is not in the sinks any more",
+                    hint=f"restore a savepoint up to epoch {epoch}, or one that was taken since",
+                    savepoint=savepoint.location,
+                    epoch=epoch,
+                )
 
     def _abort(self, since: int) -> None:
         """Abort what dead attempts prepared and no manifest from entry `since` on lists, in every lineage here."""

@@ -132,6 +132,7 @@ class Steps:
             committed_through=_as_stored(instruction.committed_through),
             pending=instruction.pending,
             created=utc_now(),
+            left=attempt.manifest.left if attempt.manifest else (),
         )
 
     def _write_finish(self, instruction: do.WriteFinish, stimulus_id: str) -> ev.Event:

@@ -303,6 +303,24 @@ def test_restore_of_an_older_savepoint_with_rewind_is_refused_when_a_sink_cannot
 
 
 @seeds
+def test_restore_of_a_savepoint_whose_output_was_taken_back(seed: int) -> None:
+    """P15: it is refused before anything is rewound for it."""
+    with staged(seed) as stage:
+        first = stage.boot(2)
+        assert stage.ask(first, ev.SavepointRequested, location="old") == "old"
+        assert stage.ask(first, ev.SavepointRequested, location="newer") == "newer"
+        stage.kill(first)
+        second = stage.boot(1, restore="old", on_sink_ahead="rewind")
+        for _ in range(4):  # long enough for the log to retire the entry that went back
+            stage.checkpoint(second)
+        stage.kill(second)
+        before = set(stage.outside.files.published)
+        assert isinstance(stage.boot(2, restore="newer", on_sink_ahead="rewind").error, SinkBehind)
+        assert set(stage.outside.files.published) == before
+        stage.finish(stage.boot(2))
+
+
+@seeds
 def test_restore_of_an_older_savepoint_with_duplicates(seed: int) -> None:
     """P15: a new lineage writes the overlap again, and nothing else twice."""
     with staged(seed) as stage:

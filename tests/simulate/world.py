@@ -253,18 +253,13 @@ class World:
         """Judge what ended processes; start the job again when no process of it runs."""
         for process in self.alive:
             if process.coordinator is not None and process.start.on_sink_ahead == "rewind" and self.going_back:
-                self.went_back(process.start.restore)
+                self.going_back = {}
             if process.over:
                 self.judge(process)
                 self.finished |= process.outcome in ("finished", "drained")
         self.alive = [process for process in self.alive if not process.over]
         if not self.finished and all(process.group.stopped for process in self.alive):
             self.start(**self.choose_restore())
-
-    def went_back(self, savepoint: str) -> None:
-        """Forget the savepoints after the one that the sinks went back to: what those hold was taken back."""
-        self.going_back = {}
-        self.savepoints = self.savepoints[: self.savepoints.index(savepoint) + 1]
 
     def judge(self, process: Process) -> None:
         """Raise if a process ended as none may."""
@@ -275,7 +270,7 @@ class World:
             return
         if isinstance(error, SinkAhead | SinkBehind) and process.start.restore != "latest":
             self.going_back = {}
-            return  # refused: the sinks went on since, or went back to before it
+            return  # refused: the sinks went on since, or what it holds was taken back
         if isinstance(error, CorruptState) and self.is_superseded(process):
             return  # it slept while it restored, and what it wanted to read has been retired
         raise Violation(f"{process.group.name} ended with {type(error).__name__}: {error}") from error

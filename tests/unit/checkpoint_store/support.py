@@ -64,6 +64,7 @@ def manifest(
     pending: tuple[Committable, ...] = (),
     plan: Fingerprint = PLAN,
     highest: int | None = None,
+    left: tuple[tuple[int, int], ...] = (),
 ) -> Manifest:
     return Manifest(
         format=1,
@@ -79,6 +80,7 @@ def manifest(
         committed_through={sink: dict(slots) for sink, slots in (committed or {}).items()},
         pending=pending,
         created="2026-01-01T00:00:00.000+00:00",
+        left=left,
     )
 
 
@@ -303,6 +305,7 @@ def run_epoch(
         lineage=attempt.lineage,
         committed={"out": {str(s): e for s, e in {**before, **done}.items() if e}},
         pending=pending,
+        left=attempt.manifest.left if attempt.manifest else (),
     )
     attempt.log.append(written)
     if commit:

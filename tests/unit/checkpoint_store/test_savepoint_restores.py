@@ -42,6 +42,7 @@ from tests.unit.checkpoint_store.support import (
     job_with_savepoint,
     manifest,
     overwrite,
+    run_epoch,
     state_of,
     takeover,
 )
@@ -112,6 +113,40 @@ def test_nothing_is_rewound_for_a_savepoint_that_turns_out_to_be_damaged(store: 
         begin(store, Sinks({"out": world}), restore="before-upgrade", on_sink_ahead="rewind")
     assert world.epochs() == [1, 2, 3]
     assert begin(store, Sinks({"out": world})).committed_through == {"out": {"0": 4}}
+
+
+def _back_from_a_newer_savepoint(store: CheckpointStore, world: World) -> None:
+    """The job goes on to epoch 4, is saved there, and goes back to epoch 2."""
+    job_with_savepoint(store)
+    go_on(store, 3)
+    newer = manifest(4, committed={"out": {"0": 4}})
+    log = JobLog(store)
+    log.append(newer)
+    create_savepoint(log, newer, "newer", {"out": {"0": 4}})
+    begin(store, Sinks({"out": world}), restore="before-upgrade", on_sink_ahead="rewind")
+
+
+@pytest.mark.parametrize("on_sink_ahead", ["refuse", "rewind", "duplicate"])
+def test_a_savepoint_is_refused_once_its_output_was_taken_back(store: CheckpointStore, on_sink_ahead: str) -> None:
+    """P15: also when the sinks have gone on past its epoch since, with other rows."""
+    world = applied_through(4, can_rewind=True)
+    _back_from_a_newer_savepoint(store, world)
+    assert world.epochs() == [1, 2]
+    second = begin(store, Sinks({"out": world}))
+    for epoch in (second.next_epoch, second.next_epoch + 1):
+        run_epoch(second, epoch, world)
+    held = world.epochs()
+    with pytest.raises(SinkBehind, match="went back to epoch 2"):
+        begin(store, Sinks({"out": world}), restore="newer", on_sink_ahead=on_sink_ahead)
+    assert world.epochs() == held
+
+
+def test_a_job_without_two_phase_sinks_goes_back_and_forth(store: CheckpointStore) -> None:
+    """P15: nothing of it was taken back."""
+    _back_from_a_newer_savepoint(store, applied_through(4, can_rewind=True))
+    attempt = begin(store, Sinks({}), restore="newer", drop_state=["out"])
+    assert attempt.manifest is not None
+    assert attempt.manifest.epoch == 4
 
 
 @pytest.mark.parametrize("name", [n for n in FAILPOINTS if n.startswith(("takeover.", "recovery."))])
