@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from krishiv_checkpoint import OnSinkAhead
+    from krishiv_connectors import Secret
     from krishiv_stream._durations import Duration
-    from krishiv_stream._secrets import Secret
 
 __all__ = ["RunOptions", "SessionOptions"]
 

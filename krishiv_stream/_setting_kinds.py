@@ -162,7 +162,7 @@ def _read_location(value: object) -> str:
 
 
 def _read_secret(value: object) -> object:
-    from krishiv_stream._secrets import Secret
+    from krishiv_connectors import Secret
 
     return value if isinstance(value, Secret) else Secret(_read_text(value))
 

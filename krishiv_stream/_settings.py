@@ -15,7 +15,7 @@ from krishiv_stream._setting_kinds import FLAG, LOCATION, PATH, SECRET, SIZE, TE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from krishiv_stream._secrets import Secret
+    from krishiv_connectors import Secret
 
 __all__ = ["SETTINGS", "Setting", "Settings", "Shuffle", "StateBackend"]
 

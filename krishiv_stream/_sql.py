@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from krishiv_guarantees import ConfigurationError, PlanError
@@ -75,13 +76,12 @@ def read_all(source: Source[object]) -> pa.Table:
             f"{type(source).__name__} never ends, so it cannot be a table", hint="register a bounded source"
         )
     batches: list[pa.RecordBatch] = []
-    for split in source.splits():
-        reader = source.open(split, None, SourceContext())
-        try:
-            while not reader.finished:
-                batch = reader.read()
-                if batch is not None:
-                    batches.append(batch)
-        finally:
-            reader.close()
+    context = SourceContext()
+    with closing(context):
+        for split in source.splits():
+            with closing(source.open(split, split.start, context)) as reader:
+                while not reader.finished:
+                    batch = reader.read()
+                    if batch is not None:
+                        batches.append(batch)
     return pa.Table.from_batches(batches, schema=source.schema())

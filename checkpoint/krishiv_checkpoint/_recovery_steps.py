@@ -210,11 +210,10 @@ class Recovery:
 
     def _check_not_left(self) -> None:
         """Refuse a savepoint whose output was taken back: to rewind the sinks to it would destroy what they hold."""
-        savepoint = self._request.savepoint
-        continues = self._lineage == self._view.lineage and self._view.manifest is not None
-        if savepoint is None or not continues or not self._committers:
+        savepoint, tip = self._request.savepoint, self._view.manifest
+        if savepoint is None or tip is None or self._lineage != self._view.lineage or not self._committers:
             return
-        for token, epoch in self._view.manifest.left:
+        for token, epoch in tip.left:
             if savepoint.manifest.token < token and savepoint.manifest.epoch > epoch:
                 raise SinkBehind(
                     f"savepoint {savepoint.location!r} holds epoch {savepoint.manifest.epoch}, but the job went back "

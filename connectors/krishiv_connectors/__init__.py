@@ -13,12 +13,14 @@ from krishiv_connectors._errors import (
     MissingDirectory,
     NoMatchingFiles,
     SchemaChanged,
+    SecretMissing,
     SimulatedCrash,
     UnreadableFile,
     UnsupportedField,
     UnsupportedLocation,
 )
 from krishiv_connectors._module_texts import module_texts
+from krishiv_connectors._secrets import Secret
 from krishiv_connectors._sink import IdempotentSink, Sink, SinkContext, TwoPhaseSink
 from krishiv_connectors._source import Reader, Source, SourceContext, Split
 from krishiv_connectors._staged_sink import StagedSink
@@ -53,6 +55,8 @@ __all__ = [
     "PrintSink",
     "Reader",
     "SchemaChanged",
+    "Secret",
+    "SecretMissing",
     "SentinelSource",
     "SimulatedCrash",
     "Sink",

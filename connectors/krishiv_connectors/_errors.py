@@ -3,6 +3,7 @@
 ::
 
     ConfigurationError
+    ├── SecretMissing       the variable or file that holds a secret is not there
     ├── BadOutputPath       an output path cannot be written to as it is
     ├── StagingElsewhere    staged files and output are on different file systems
     ├── TableMismatch       an existing table has other columns than the rows
@@ -48,6 +49,7 @@ __all__ = [
     "OutputFailed",
     "OutputFull",
     "SchemaChanged",
+    "SecretMissing",
     "SimulatedCrash",
     "StagingElsewhere",
     "TableMismatch",
@@ -57,6 +59,12 @@ __all__ = [
     "UnsupportedField",
     "UnsupportedLocation",
 ]
+
+
+class SecretMissing(ConfigurationError):
+    """The environment variable or file that a secret should come from cannot be read."""
+
+    code = "KS-SECRET"
 
 
 class BadOutputPath(ConfigurationError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from krishiv_guarantees import SkippableError, SourceCapabilities
 
-__all__ = ["Reader", "Source", "SourceContext", "Split"]
+__all__ = ["Closeable", "Reader", "Source", "SourceContext", "Split"]
 
 S = TypeVar("S")
 """The type of a position: a JSON value (str, int, float, bool, None, lists and dicts of them)."""
@@ -30,10 +30,14 @@ class Split:
         Stable name: the same part has the same id in every run (a file's path, a partition's number).
     payload : mapping
         JSON values that `Source.open` needs to read it; stored in checkpoints.
+    start : JSON value or None
+        The position at which it is read the first time; None: at its beginning. It is in every checkpoint from the
+        moment the split is known: a source that begins "now" decides once when that was.
     """
 
     id: str
     payload: Mapping[str, Any] = field(default_factory=dict)
+    start: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +56,30 @@ class SourceContext:
     bad_rows : callable
         Receives a `SkippableError` for each record that cannot be used. It returns if the record is to be skipped and
         raises if the job is to fail.
+    gauge : callable (name, value)
+        Takes a figure worth watching (how far behind a split is); the last one of each name shows in the metrics.
     """
 
     columns: tuple[str, ...] | None = None
     batch_rows: int = 65_536
     stopping: threading.Event = field(default_factory=threading.Event)
     bad_rows: Callable[[SkippableError], None] | None = None
+    gauge: Callable[[str, float], None] = field(default=lambda name, value: None)
+    shared: dict[str, Closeable] = field(default_factory=dict[str, "Closeable"])
+    """What the readers of one subtask share, by name: a client connection."""
+
+    def close(self) -> None:
+        """Let go of what the readers share, after the readers have been closed."""
+        while self.shared:
+            _, resource = self.shared.popitem()
+            resource.close()
+
+
+class Closeable(Protocol):
+    """Something to be closed."""
+
+    def close(self) -> None:
+        """Let go of what is held."""
 
 
 class Reader(ABC, Generic[S]):
@@ -116,6 +138,8 @@ class Source(ABC, Generic[S]):
     """True: a subtask opens its next split when the last has finished, in the order of `splits`. False: all at once."""
     client_libraries: ClassVar[tuple[str, ...]] = ()
     """Distributions of the client libraries that it uses: a certificate is bound to their versions."""
+    discovery_interval: float = 1.0
+    """Seconds between two looks for new splits, where the capabilities say that it `discovers_splits`."""
 
     @abstractmethod
     def schema(self) -> pa.Schema:
@@ -123,11 +147,16 @@ class Source(ABC, Generic[S]):
 
     @abstractmethod
     def splits(self) -> Sequence[Split]:
-        """Return all splits known now, in reading order.
+        """Return all splits known now, in reading order. Raises if a place that must exist does not."""
 
-        Called at the start and, for sources that discover splits, again and again: then it returns everything, old
-        and new. Raises if a place that must exist does not.
+    def later_splits(self) -> Sequence[Split]:
+        """Return all splits known now, old and new, as they are to be read if they are new.
+
+        Called when a job is restored and, for sources that discover splits, again and again while it runs. A
+        `RetriableError` then means: not now. Differs from `splits` where a job begins somewhere inside of its splits:
+        one that appears later is read from its beginning.
         """
+        return self.splits()
 
     @abstractmethod
     def open(self, split: Split, position: S | None, ctx: SourceContext) -> Reader[S]:
@@ -151,3 +180,11 @@ class Source(ABC, Generic[S]):
         An unread split holds the watermark there. None: unknown; splits are then taken to be in time order.
         """
         return None
+
+    def committed(self, positions: Mapping[str, S], ctx: SourceContext) -> None:
+        """Publish how far the job has come, where others look for it (offsets of a consumer group).
+
+        Called after every sink has applied an epoch, with the positions of `ctx`'s subtask at the barrier, by split id;
+        on that subtask's thread, and once more when the job ends. Recovery never reads what is published here: it may
+        come late or not at all, and an error of it is logged and does not stop the job.
+        """

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from krishiv_stream._secrets import Secret
+from krishiv_connectors import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

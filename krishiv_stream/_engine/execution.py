@@ -38,7 +38,10 @@ class TaskPlane:
             self.control.completed = max(self.control.completed, epoch)
 
     def committed(self, epoch: int) -> None:
-        """Every sink applied `epoch`. No source of this build publishes positions outside."""
+        """Every sink applied `epoch`: sources may publish its positions."""
+        if self.graph is not None:
+            for source in self.graph.sources:
+                source.committed(epoch)
 
 
 class Execution:

@@ -14,13 +14,14 @@ _STALLS = 4_096
 
 @dataclass
 class OperatorMetrics:
-    """Counters of one operator subtask."""
+    """Counters of one operator subtask; `gauges` holds what its connector wants to show, by name."""
 
     rows_in: int = 0
     rows_out: int = 0
     late_rows: int = 0
     dropped_rows: int = 0
     watermark: int | None = None
+    gauges: dict[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass

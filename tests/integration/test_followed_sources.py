@@ -9,7 +9,6 @@ import pytest
 
 import krishiv_stream as ks
 from krishiv_checkpoint import MemoryStore
-from krishiv_stream._engine.sources import task
 from tests.integration.jobs import SCHEMA, counts, fired, read, rows, wait_until, windows
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ class Followed(ks.MemorySource):
     """A source whose splits are what was put into it so far, one at a time, in order."""
 
     sequential = True
+    discovery_interval = 0.005
 
     def __init__(self) -> None:
         super().__init__(SCHEMA.empty_table())
@@ -45,8 +45,7 @@ class Followed(ks.MemorySource):
 
 
 @pytest.fixture(params=[1, 2, 4], ids="parallelism {}".format)
-def session(request, monkeypatch):
-    monkeypatch.setattr(task, "_DISCOVERY", 0.005)
+def session(request):
     with ks.Session(parallelism=request.param, linger=0, batch_rows=7, checkpoint_interval="5ms") as made:
         yield made
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from krishiv_conformance._rows import expect_rows, make_rows, rows_of
 from krishiv_connectors import SourceContext
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from krishiv_conformance._case import Ground
     from krishiv_conformance._rows import Row
@@ -96,14 +97,11 @@ class _Bench:
         """
         source = self.source()
         reading = _Reading()
-        reader = source.open(split, position, _context(batch_rows))
-        try:
+        with _opened(source, split, position, _context(batch_rows)) as reader:
             for batch in self.batches(reader, known):
                 self._check_batch(batch, source.schema(), batch_rows)
                 reading.rows += rows_of(batch.select(source.schema().names))
                 reading.positions.append((len(reading.rows), reader.position()))
-        finally:
-            reader.close()
         return reading
 
     def batches(self, reader: Reader[Any], known: int | None = None) -> Iterator[pa.RecordBatch]:
@@ -145,6 +143,14 @@ def _context(batch_rows: int, columns: tuple[str, ...] | None = None) -> SourceC
     return SourceContext(batch_rows=batch_rows, columns=columns, bad_rows=_refuse)
 
 
+@contextmanager
+def _opened(source: Source[Any], split: Split, position: Any, context: SourceContext) -> Generator[Reader[Any]]:
+    """Give a reader of `split` at `position` (None: where it is read the first time), alone in its subtask."""
+    place = split.start if position is None else position
+    with closing(context), closing(source.open(split, place, context)) as reader:
+        yield reader
+
+
 def _refuse(error: SkippableError) -> None:
     raise error
 
@@ -171,9 +177,8 @@ def a_position_before_the_first_row_is_the_beginning(bench: _Bench) -> None:
     """The position of a reader that has read nothing yet stands for every row (a barrier may come first)."""
     for split in bench.source().splits():
         whole = bench.read(split).rows
-        reader = bench.source().open(split, None, _context(7))
-        position = reader.position()
-        reader.close()
+        with _opened(bench.source(), split, None, _context(7)) as reader:
+            position = reader.position()
         again = bench.read(split, position, known=len(whole)).rows
         bench.expect_same(whole, again, f"split {split.id!r} from its start")
 
@@ -206,23 +211,21 @@ def the_schema_is_always_the_same(bench: _Bench) -> None:
     """Fresh objects state the same schema, also after some rows were read."""
     source = bench.source()
     before = source.schema()
-    reader = source.open(source.splits()[0], None, _context(7))
-    next(bench.batches(reader))
-    reader.close()
+    with _opened(source, source.splits()[0], None, _context(7)) as reader:
+        next(bench.batches(reader))
     expect(bench.source().schema().equals(before) and source.schema().equals(before), "schema() changed")
 
 
 def a_finished_split_stays_finished(bench: _Bench) -> None:
     """After its last row a reader gives None for ever, and its last position resumes to nothing (bounded)."""
     for split in bench.source().splits():
-        reader = bench.source().open(split, None, _context(16))
-        for _ in bench.batches(reader):
-            pass
-        position = reader.position()
-        late = [reader.read() for _ in range(3)]
-        expect(late == [None] * 3, f"split {split.id!r} was finished and gave rows again")
-        expect(reader.finished, f"split {split.id!r} was finished and is not any more")
-        reader.close()
+        with _opened(bench.source(), split, None, _context(16)) as reader:
+            for _ in bench.batches(reader):
+                pass
+            position = reader.position()
+            late = [reader.read() for _ in range(3)]
+            expect(late == [None] * 3, f"split {split.id!r} was finished and gave rows again")
+            expect(reader.finished, f"split {split.id!r} was finished and is not any more")
         rows = bench.read(split, position).rows
         expect(rows == [], f"split {split.id!r} resumed at its end gave {len(rows)} rows")
 
@@ -233,19 +236,20 @@ def readers_do_not_disturb_each_other(bench: _Bench) -> None:
     splits = source.splits()
     pair = [splits[0], splits[-1]]
     wanted = [bench.read(split).rows for split in pair]
-    readers = [source.open(split, None, _context(5)) for split in pair]
     found: list[list[Row]] = [[], []]
-    waiting = {number: bench.batches(reader, len(wanted[number])) for number, reader in enumerate(readers)}
-    while waiting:
-        for number in list(waiting):
-            batch = next(waiting[number], None)
-            if batch is None:
-                del waiting[number]
-            else:
-                found[number] += rows_of(batch.select(source.schema().names))
-    for number, reader in enumerate(readers):
-        reader.close()
-        bench.expect_same(wanted[number], found[number], f"reader {number} of two in turns")
+    context = _context(5)  # one subtask's: what its readers share, they share here
+    with closing(context), ExitStack() as stack:
+        readers = [stack.enter_context(closing(source.open(split, split.start, context))) for split in pair]
+        waiting = {number: bench.batches(reader, len(wanted[number])) for number, reader in enumerate(readers)}
+        while waiting:
+            for number in list(waiting):
+                batch = next(waiting[number], None)
+                if batch is None:
+                    del waiting[number]
+                else:
+                    found[number] += rows_of(batch.select(source.schema().names))
+    for number, rows in enumerate(found):
+        bench.expect_same(wanted[number], rows, f"reader {number} of two in turns")
 
 
 def a_choice_of_columns_changes_no_row(bench: _Bench) -> None:
@@ -255,13 +259,12 @@ def a_choice_of_columns_changes_no_row(bench: _Bench) -> None:
     whole = bench.read(split, batch_rows=4)
     for name in source.schema().names:
         index = source.schema().names.index(name)
-        reader = bench.source().open(split, None, _context(4, (name,)))
         values: list[Any] = []
         middle: tuple[int, Any] | None = None
-        for batch in bench.batches(reader, len(whole.rows)):
-            values += batch.column(name).to_pylist()
-            middle = middle or (len(values), reader.position())
-        reader.close()
+        with _opened(bench.source(), split, None, _context(4, (name,))) as reader:
+            for batch in bench.batches(reader, len(whole.rows)):
+                values += batch.column(name).to_pylist()
+                middle = middle or (len(values), reader.position())
         expect(values == [row[index] for row in whole.rows], f"column {name!r} read alone has other values")
         if middle is not None:
             count, position = middle

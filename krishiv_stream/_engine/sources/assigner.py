@@ -77,7 +77,7 @@ class SplitAssigner:
         self._live = 0
         self.drained = False
         self.restored_time: int | None = None
-        self._restored: list[dict[str, Any]] = []
+        self._starts: list[dict[str, Any]] = []
         self.discovers = source.capabilities().discovers_splits
 
     def restore(self, snapshots: Iterable[OperatorSnapshot]) -> frozenset[str]:
@@ -102,8 +102,8 @@ class SplitAssigner:
             waiting.update(_assigned(snapshot.inline.get("waiting", ())))
         # One that no subtask had open or finished at its barrier was still where the restore before put it.
         opened = {id: at for id, at in {**waiting, **opened}.items() if id not in finished}
-        self._restored = [at.snapshot() for at in opened.values()]
-        current = self._source.splits()
+        self._starts = [at.snapshot() for at in opened.values()]
+        current = self._source.later_splits() if snapshots else self._source.splits()
         self._check_vanished(known - finished - opened.keys(), {split.id for split in current})
         self._known.update((id, Split(id)) for id in finished)
         order = {split.id: place for place, split in enumerate(current)}
@@ -117,7 +117,7 @@ class SplitAssigner:
 
     def discover(self) -> None:
         """Ask the source for splits again and queue the new ones."""
-        current = self._source.splits()
+        current = self._source.later_splits()
         with self._lock:
             waiting = {a.split.id for a in self._unread if a.position is None}
             self._check_vanished(waiting, {split.id for split in current})
@@ -139,15 +139,12 @@ class SplitAssigner:
         """Whether no split waits to be read."""
         return not self._unread
 
-    def known(self) -> list[str]:
-        """Return the ids of all splits ever known, sorted."""
-        with self._lock:
-            return sorted(self._known)
-
     def snapshot(self) -> dict[str, Any]:
-        """Return what the checkpoint keeps beside the subtasks' own splits: what is known, and where restored splits
-        were when this attempt began. A subtask that has taken one by its barrier says where it is by then."""
-        return {"known": self.known(), "waiting": self._restored}
+        """Return what the checkpoint keeps beside the subtasks' own splits: what is known, and where splits with a
+        position were before this attempt read of them. A subtask that has taken one by its barrier says where it is by
+        then."""
+        with self._lock:
+            return {"known": sorted(self._known), "waiting": list(self._starts)}
 
     def unread_minimum(self) -> int | None:
         """Return the event time at which the waiting splits hold the watermark, microseconds; None: they do not."""
@@ -166,7 +163,9 @@ class SplitAssigner:
         for split in splits:
             if split.id not in self._known:
                 self._known[split.id] = split
-                self._unread.append(Assigned(split))
+                self._unread.append(assigned := Assigned(split, split.start))
+                if split.start is not None:
+                    self._starts.append(assigned.snapshot())
         bounds = map(self._bound, reversed(self._unread))
         self._least_unread = deque(reversed([*accumulate(bounds, _lesser)]))
 

@@ -109,9 +109,13 @@ class OpenSplit:
         """Whether the split has ended for good."""
         return self._reader.finished
 
+    def position(self) -> Any:
+        """Return where its next row is."""
+        return self._reader.position()
+
     def snapshot(self) -> dict[str, Any]:
         """Return what a checkpoint keeps of it."""
-        return Assigned(self.split, self._reader.position(), self.watermark, self.idle).snapshot()
+        return Assigned(self.split, self.position(), self.watermark, self.idle).snapshot()
 
     def close(self) -> None:
         """Close the reader."""

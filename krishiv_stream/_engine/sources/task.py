@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ import pyarrow as pa
 
 from krishiv_checkpoint import BarrierKind, OperatorSnapshot, failpoint
 from krishiv_connectors import SourceContext
+from krishiv_guarantees import KrishivError, RetriableError
 from krishiv_stream._engine.errors import DifferentSourceSchema
 from krishiv_stream._engine.inbox import Cancelled
 from krishiv_stream._engine.operator import Operator
+from krishiv_stream._engine.sources.committed import CommittedPositions
 from krishiv_stream._engine.sources.open_split import OpenSplit, SplitClock
 from krishiv_stream._engine.sources.source_time import SourceTime, SubtaskTime
 from krishiv_stream._engine.task import TaskThread
@@ -34,7 +37,8 @@ __all__ = ["SourceHead", "SourceOptions", "SourceTask"]
 
 _FIRST_POLL = 0.0005
 _LONGEST_POLL = 0.02
-_DISCOVERY = 1.0
+
+_log = logging.getLogger("krishiv_stream")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,13 +120,16 @@ class SourceTask(TaskThread):
         self._stopped = False
         self._poll = _FIRST_POLL
         self._now = clock.now
-        self._next_discovery = self._now() + _DISCOVERY
+        self._next_discovery = self._now() + source.discovery_interval
         self._time = SubtaskTime(time, options.subtask, head, clock.idle_timeout, clock.now)
         self._triggers: deque[Barrier] = deque()
+        self._positions = CommittedPositions()
         self._wake = threading.Condition()
         rows = options.batch_rows if limiter is None else min(options.batch_rows, limiter.batch_rows)
         self._batch_rows = rows
-        self._context = SourceContext(columns=options.columns, batch_rows=rows, bad_rows=bad_rows)
+        self._context = SourceContext(
+            columns=options.columns, batch_rows=rows, bad_rows=bad_rows, gauge=counters.gauges.__setitem__
+        )
         self._schema = pa.schema([options.schema.field(name) for name in options.columns])
 
     def trigger(self, barrier: Barrier) -> None:
@@ -130,6 +137,11 @@ class SourceTask(TaskThread):
         with self._wake:
             self._triggers.append(barrier)
             self._wake.notify()
+
+    def committed(self, epoch: int) -> None:
+        """Have the source told that every sink applied `epoch`. Any thread."""
+        self._positions.commit(epoch)
+        self.wake()
 
     def wake(self) -> None:
         """End a wait, so that a change of `Control` is seen. Any thread."""
@@ -147,6 +159,8 @@ class SourceTask(TaskThread):
         while not self._control.cancelled.is_set():
             if self._triggers:
                 self._emit_barrier(self._triggers.popleft())
+            elif self._positions.due:
+                self._publish()
             elif self._ended or self._stopped:
                 self._wait(None)
             elif self._control.draining.is_set():
@@ -154,6 +168,7 @@ class SourceTask(TaskThread):
                 self._end()
             else:
                 self._work()
+        self._publish()
         raise Cancelled
 
     def _work(self) -> None:
@@ -180,13 +195,12 @@ class SourceTask(TaskThread):
     def _wait(self, seconds: float | None) -> None:
         with self._wake:
             ends = self._control.cancelled.is_set() or (seconds is not None and self._control.draining.is_set())
-            if not self._triggers and not ends:
+            if not self._triggers and not self._positions.due and not ends:
                 self._wake.wait(seconds)
 
     def _open_splits(self) -> None:
         if self._assigner.discovers and self._options.subtask == 0 and self._now() >= self._next_discovery:
-            self._assigner.discover()
-            self._next_discovery = self._now() + _DISCOVERY
+            self._discover()
         while not self._assigner.empty:
             assigned = self._assigner.take(len(self._open))
             if assigned is None:
@@ -194,6 +208,22 @@ class SourceTask(TaskThread):
             reader = self._source.open(assigned.split, assigned.position, self._context)
             self._open.append(OpenSplit(assigned, reader, self._clock))
             self._time.wake()
+
+    def _discover(self) -> None:
+        try:
+            self._assigner.discover()
+        except RetriableError as error:
+            _log.warning("source %r: could not look for new splits: %s", self._options.operator_id, error.message)
+        self._next_discovery = self._now() + self._source.discovery_interval
+
+    def _publish(self) -> None:
+        """Tell the source what has been committed; trouble with it is no trouble of the job."""
+        positions = self._positions.take()
+        if positions:
+            try:
+                self._source.committed(positions, self._context)
+            except KrishivError as error:
+                _log.warning("source %r: positions were not published: %s", self._options.operator_id, error.message)
 
     def _read(self) -> bool:
         """Read from the next split in turn that has rows; returns whether one had."""
@@ -253,6 +283,7 @@ class SourceTask(TaskThread):
             self._counters.watermark = self._time.told
 
     def _finish(self, split: OpenSplit) -> None:
+        self._positions.add(split)
         split.close()
         self._open.remove(split)
         self._finished.add(split.split.id)
@@ -271,6 +302,7 @@ class SourceTask(TaskThread):
         self._tell_time()
         failpoint("barrier.before_emit")
         collector = self.collector(barrier.epoch)
+        self._positions.pass_barrier(barrier.epoch, self._open)
         inline: dict[str, Any] = {
             "open": [split.snapshot() for split in self._open],
             "finished": sorted(self._finished),
@@ -290,4 +322,5 @@ class SourceTask(TaskThread):
                 split.close()
             except Exception as error:
                 self._control.on_failure(self.id, error)
+        self._context.close()
         super()._close()

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from krishiv_connectors import Secret
 from krishiv_guarantees import ConfigurationError, Profile, ProfileError, ShufflePlace
 from krishiv_stream._admission import check_mode_profile, check_settings, profile_settings, require_build
 from krishiv_stream._errors import InvalidSetting, NotAvailable, ProfileUnfit
 from krishiv_stream._modes import ExecutionPlacement, RuntimeMode, resolve_runtime
-from krishiv_stream._secrets import Secret
 from krishiv_stream._settings import Settings, Shuffle
 
 DURABLE = Profile.SINGLE_NODE_DURABLE

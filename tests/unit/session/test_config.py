@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from krishiv_checkpoint import CheckpointSettings
+from krishiv_connectors import Secret
 from krishiv_stream._config import OTHER_VARIABLES, Origin, OriginKind, resolve_settings
 from krishiv_stream._errors import InvalidSetting, UnknownSetting
 from krishiv_stream._modes import RuntimeMode
-from krishiv_stream._secrets import Secret
 from krishiv_stream._session_options import SessionOptions
 from krishiv_stream._settings import SETTINGS, Settings, StateBackend
 

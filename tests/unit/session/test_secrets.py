@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from krishiv_stream._errors import InvalidSetting
-from krishiv_stream._secrets import Secret
+from krishiv_connectors import Secret, SecretMissing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +50,7 @@ def test_secret_names_where_it_should_come_from_when_it_is_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SOME_TOKEN", raising=False)
-    with pytest.raises(InvalidSetting, match="SOME_TOKEN"):
+    with pytest.raises(SecretMissing, match="SOME_TOKEN"):
         Secret.from_env("SOME_TOKEN").reveal()
-    with pytest.raises(InvalidSetting, match="missing"):
+    with pytest.raises(SecretMissing, match="missing"):
         Secret.from_file(tmp_path / "missing").reveal()

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from krishiv_stream._errors import InvalidSetting
+from krishiv_connectors._errors import SecretMissing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +65,7 @@ class Secret:
 
         Raises
         ------
-        InvalidSetting
+        SecretMissing
             If the variable or the file it should come from does not exist.
         """
         return self._read()
@@ -87,7 +87,7 @@ def _read_variable(name: str) -> str:
     try:
         return os.environ[name]
     except KeyError:
-        raise InvalidSetting(
+        raise SecretMissing(
             f"the secret's environment variable {name} is not set", hint=f"export {name} before you start"
         ) from None
 
@@ -96,6 +96,6 @@ def _read_file(path: Path) -> str:
     try:
         return path.read_text().removesuffix("\n")
     except OSError as error:
-        raise InvalidSetting(
+        raise SecretMissing(
             f"the secret's file {path} cannot be read: {error.strerror}", hint="check that it exists and is readable"
         ) from error
