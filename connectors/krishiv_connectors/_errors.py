@@ -10,11 +10,18 @@
     ├── MissingDirectory    the directory that input files should be in does not exist
     ├── NoMatchingFiles     a pattern matches no input file
     ├── UnsupportedLocation an input path is a URL
-    └── UnsupportedField    a text format cannot hold a column of this type
+    ├── UnsupportedField    a format cannot hold a column of this type
+    ├── UnknownFormat       no message format has this name
+    ├── FormatUnfit         a message format lacks a schema, or has one that does not fit
+    ├── NothingToInfer      there is no message that a schema could be inferred from
+    ├── MissingExtra        a library that belongs to an extra is not installed
+    ├── RegistryRefused     a schema registry does not let these credentials in
+    └── RegistryRejected    a schema registry lacks a subject, or does not take a schema
     PlanError
     └── UnsupportedColumn   a sink cannot store a column of this type
     RetriableError
-    └── TargetBusy          another writer holds the target just now
+    ├── TargetBusy          another writer holds the target just now
+    └── RegistryUnreachable a schema registry does not answer
     SkippableError
     ├── BadCsvRow           a CSV row does not parse
     └── BadJsonLine         an NDJSON line does not parse
@@ -27,6 +34,7 @@
     ├── FileChanged         an input file is not what it was when a part of it was read
     ├── UnreadableFile      an input file is truncated, corrupt or not readable
     ├── SchemaChanged       an input file has other columns than the source
+    ├── UnencodableRow      a row cannot be written in the message format
     ├── GeneratorChanged    a position belongs to a generator of other rows
     └── SimulatedCrash      a test source came to a crash in its data
 """
@@ -41,19 +49,27 @@ __all__ = [
     "BadOutputPath",
     "FileChanged",
     "FileVanished",
+    "FormatUnfit",
     "GeneratorChanged",
     "MarkMoved",
     "MemoryChanged",
     "MissingDirectory",
+    "MissingExtra",
     "NoMatchingFiles",
+    "NothingToInfer",
     "OutputFailed",
     "OutputFull",
+    "RegistryRefused",
+    "RegistryRejected",
+    "RegistryUnreachable",
     "SchemaChanged",
     "SecretMissing",
     "SimulatedCrash",
     "StagingElsewhere",
     "TableMismatch",
     "TargetBusy",
+    "UnencodableRow",
+    "UnknownFormat",
     "UnreadableFile",
     "UnsupportedColumn",
     "UnsupportedField",
@@ -137,6 +153,54 @@ class UnsupportedField(ConfigurationError):
     """A text format cannot hold a column of this type. Fields: `column`, `type`."""
 
     code = "KS-INPUT-TYPE"
+
+
+class UnknownFormat(ConfigurationError):
+    """No message format has this name. Fields: `name`, `valid`."""
+
+    code = "KS-FORMAT-UNKNOWN"
+
+
+class FormatUnfit(ConfigurationError):
+    """A message format lacks a schema that it needs, or was given one that does not fit. Field: `format`."""
+
+    code = "KS-FORMAT-UNFIT"
+
+
+class NothingToInfer(ConfigurationError):
+    """There is no message that a schema could be inferred from."""
+
+    code = "KS-FORMAT-INFER"
+
+
+class MissingExtra(ConfigurationError):
+    """A library that belongs to an extra of krishiv-stream is not installed. Fields: `extra`, `module`."""
+
+    code = "KS-EXTRA"
+
+
+class RegistryRefused(ConfigurationError):
+    """A schema registry does not let these credentials in. Field: `status`."""
+
+    code = "KS-REGISTRY-ACCESS"
+
+
+class RegistryRejected(ConfigurationError):
+    """A schema registry lacks a subject or a version, or does not take a schema. Fields: `subject`, `error_code`."""
+
+    code = "KS-REGISTRY-SCHEMA"
+
+
+class RegistryUnreachable(RetriableError):
+    """A schema registry does not answer, or answers that it cannot just now."""
+
+    code = "KS-REGISTRY-DOWN"
+
+
+class UnencodableRow(FatalError):
+    """A row cannot be written in the message format. Field: `row`, its place in the batch, where it is known."""
+
+    code = "KS-ENCODE-ROW"
 
 
 class BadCsvRow(SkippableError):

@@ -17,7 +17,7 @@ from krishiv_connectors.files._text_format import BOM, Malformed, TextFormat
 if TYPE_CHECKING:
     from polars.datatypes import DataType, DataTypeClass
 
-__all__ = ["JsonFormat", "json_type"]
+__all__ = ["JsonFormat", "json_type", "shape_decoder"]
 
 _OLDEST = pl.CompatLevel.oldest()
 
@@ -44,18 +44,29 @@ class JsonFormat(TextFormat):
         """Return lines as the columns asked for: a key that is missing is null, others are ignored."""
         if not data.strip(self.blank):
             return pa.RecordBatch.from_pylist([], schema=self._columns)
+        rows = self.parse(data)
+        if rows.num_rows != self.count(data) and rows.num_rows != len(self.record_starts(data)):
+            raise Malformed(f"{rows.num_rows} objects in {len(self.record_starts(data))} lines")
+        return rows
+
+    def parse(self, data: bytes) -> pa.RecordBatch:
+        """Return the objects in lines as rows: one for each line that is not blank.
+
+        Raises
+        ------
+        Malformed
+            If a line that is not blank is not exactly one object, or does not fit the columns.
+        """
         try:
             table = pl.read_ndjson(io.BytesIO(data), schema=self._types).to_arrow(compat_level=_OLDEST)
             table = table.cast(self._columns).combine_chunks()
         except (PolarsError, PanicException, pa.ArrowInvalid) as error:
             raise Malformed(str(error).splitlines()[0]) from error
-        if table.num_rows != self.count(data) and table.num_rows != len(self.record_starts(data)):
-            raise Malformed(f"{table.num_rows} objects in {len(self.record_starts(data))} lines")
-        return table.to_batches()[0]
+        return next(iter(table.to_batches()), None) or pa.RecordBatch.from_pylist([], schema=self._columns)
 
     def suspect(self, data: bytes) -> int | None:
         """Return the first line that has another shape than the columns."""
-        shape = _shape_decoder(self._columns)
+        shape = shape_decoder(self._columns)
         for index, line in enumerate(line for line in data.split(b"\n") if line.strip(self.blank)):
             try:
                 shape.decode(line)
@@ -103,7 +114,7 @@ def json_type(field: pa.Field) -> DataType | DataTypeClass:
     )
 
 
-def _shape_decoder(columns: pa.Schema) -> msgspec.json.Decoder[Any]:
+def shape_decoder(columns: pa.Schema) -> msgspec.json.Decoder[Any]:
     """Return a decoder that fails, quickly, on most lines that do not fit the columns."""
     usable = [field for field in columns if field.name.isprintable() and not {'"', "\\"}.intersection(field.name)]
     names = {f"field_{index}": field.name for index, field in enumerate(usable)}

@@ -12,22 +12,37 @@ from krishiv_connectors._errors import UnsupportedColumn
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["check_encodable", "encode_lines"]
+    import polars as pl
+
+__all__ = ["check_encodable", "encode_lines", "encode_objects"]
 
 
 def encode_lines(rows: pa.Table | pa.RecordBatch) -> memoryview:
     """Return `rows` as UTF-8 text, one JSON object and a newline per row."""
     import polars as pl
 
-    frame = pl.from_arrow(rows)
-    assert isinstance(frame, pl.DataFrame)
-    frame = frame.with_columns(pl.col(pl.Binary).bin.encode("base64"))
-    lines = (frame.to_struct().struct.json_encode() + "\n").to_arrow(compat_level=pl.CompatLevel.oldest())
+    lines = (_objects(rows) + "\n").to_arrow(compat_level=pl.CompatLevel.oldest())
     # A large_string array: where each text begins, then all texts without gaps.
     _, offsets, text = lines.buffers()
     first = int.from_bytes(memoryview(offsets)[lines.offset * 8 :][:8], "little")
     end = int.from_bytes(memoryview(offsets)[(lines.offset + len(lines)) * 8 :][:8], "little")
     return memoryview(text)[first:end]
+
+
+def encode_objects(rows: pa.Table | pa.RecordBatch) -> pa.Array:
+    """Return `rows` as a large_string array, one JSON object per row."""
+    import polars as pl
+
+    return _objects(rows).to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def _objects(rows: pa.Table | pa.RecordBatch) -> pl.Series:
+    import polars as pl
+
+    frame = pl.from_arrow(rows)
+    assert isinstance(frame, pl.DataFrame)
+    frame = frame.with_columns(pl.col(pl.Binary).bin.encode("base64"))
+    return frame.to_struct().struct.json_encode()
 
 
 def check_encodable(schema: pa.Schema) -> None:

@@ -1,0 +1,29 @@
+"""Libraries that come with an extra."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from krishiv_connectors._errors import MissingExtra
+
+__all__ = ["need"]
+
+
+def need(module: str, extra: str) -> Any:
+    """Return `module`, which `extra` installs.
+
+    Raises
+    ------
+    MissingExtra
+        If it is not there.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise MissingExtra(
+            f"this format needs {module}, which is not installed",
+            hint=f"pip install 'krishiv-stream[{extra}]'",
+            extra=extra,
+            module=module,
+        ) from error
