@@ -35,6 +35,8 @@ def source(spec: dict[str, Any]) -> ks.Source[Any]:
             return ks.CsvSource(spec["pattern"], schema=SCHEMA)
         case "ndjson":
             return ks.JsonSource(spec["pattern"], schema=SCHEMA)
+        case "kafka":
+            return ks.KafkaSource(spec["brokers"], spec["topic"], schema=SCHEMA, until="latest")
         case kind:
             raise ValueError(kind)
 

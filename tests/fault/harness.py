@@ -107,7 +107,7 @@ class Job:
     def check(self) -> None:
         """Compare every output with the batch answer: rows lost and rows doubled are both zero."""
         for shape, sink in self.spec["sinks"].items():
-            expected = expected_rows(self.spec["source"], shape)
+            expected = expected_rows(self.spec.get("answer", self.spec["source"]), shape)
             for reader, actual in read_output(sink).items():
                 lost, extra = _difference(expected, actual)
                 assert (lost, extra) == (0, 0), f"{shape} read by {reader}: {lost} rows lost, {extra} too many"
