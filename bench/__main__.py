@@ -22,8 +22,8 @@ from bench._stalls import measure_stalls
 
 _HERE = Path(__file__).parent
 _LEAST_SECONDS = 20.0
-_MOST_FILES = 96
-"""Files on disk at most: 7 GB. The batch query holds 100 MB of groups for each, all of them until its end."""
+_MOST_FILES = 128
+"""Files on disk at most: 9 GB. The batch query holds 100 MB of groups for each, all of them until its end."""
 _TRIAL_FILES = 8
 
 _OURS = (Contestant(OFF, Engine.OURS), Contestant(ON, Engine.OURS, checkpoint_interval=1.0))

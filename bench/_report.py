@@ -25,7 +25,7 @@ _HEAD = """# What was measured
 Written by `make bench`{mode}. Throughput is rows of the input per second of wall-clock time, median of {repeats} runs
 in turns, each in a fresh process, process start and imports left out. The ratio to batch is the median over the pairs.
 The input is Nexmark bids in Parquet files of 5 million rows each (10,000 auctions, 500 s of event time per file; q0
-has no `extra` column), as many as keep the fastest busy for 20 s, 96 at most where event time matters.
+has no `extra` column), as many as keep the fastest busy for 20 s, 128 at most where event time matters.
 
 The batch query is DataFusion's, with two partitions, over all files at once. For the windows that means that it holds
 the groups of all windows until its end, so it also runs file by file, in one process: no window spans two files. For
