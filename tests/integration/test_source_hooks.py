@@ -147,3 +147,28 @@ def test_what_readers_share_is_one_for_each_subtask_and_is_closed_after_them():
     assert sum(connection.users for connection in source.connections) == 4
     assert all(connection.closed.is_set() for connection in source.connections)
     assert {"opened at": 0} in gauges
+
+
+def test_a_barrier_asks_each_reader_once_where_it_is(session):
+    class Counted(Log):
+        asked = 0
+
+        def open(self, split: ks.Split, position: Any, ctx: Any) -> Any:
+            reader, source = super().open(split, position, ctx), self
+            position_of = reader.position
+
+            def position_now() -> Any:
+                source.asked += 1
+                return position_of()
+
+            reader.position = position_now
+            return reader
+
+    source = Counted()
+    pipeline = read(source, max_rate=10).write(ks.MemorySink(), name="out")  # in hand for ten seconds
+    with session.start_in(MemoryStore(), pipeline, job="j") as handle:
+        wait_until(lambda: handle.status().rows_in > 0)
+        for expected in (1, 2, 3):
+            handle.checkpoint()
+            assert source.asked == expected
+        handle.cancel()

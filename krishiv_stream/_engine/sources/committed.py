@@ -7,9 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from krishiv_stream._engine.sources.open_split import OpenSplit
+    from collections.abc import Mapping
 
 __all__ = ["CommittedPositions"]
 
@@ -26,15 +24,14 @@ class CommittedPositions:
         self._committed = self._taken = 0
         self._lock = threading.Lock()
 
-    def add(self, split: OpenSplit) -> None:
+    def end(self, split: str, position: Any) -> None:
         """Note the last position of a split that has ended, for the next barrier."""
-        self._ended[split.split.id] = split.position()
+        self._ended[split] = position
 
-    def pass_barrier(self, epoch: int, splits: Iterable[OpenSplit]) -> None:
+    def pass_barrier(self, epoch: int, open_splits: Mapping[str, Any]) -> None:
         """Note where every split is at the barrier of `epoch`."""
-        positions = {**self._ended, **{split.split.id: split.position() for split in splits}}
+        self._waiting.append((epoch, {**self._ended, **open_splits}))
         self._ended.clear()
-        self._waiting.append((epoch, positions))
 
     def commit(self, epoch: int) -> None:
         """Note that every sink has applied `epoch`, and so all before it."""

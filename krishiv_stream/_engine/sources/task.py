@@ -283,7 +283,7 @@ class SourceTask(TaskThread):
             self._counters.watermark = self._time.told
 
     def _finish(self, split: OpenSplit) -> None:
-        self._positions.add(split)
+        self._positions.end(split.split.id, split.position())
         split.close()
         self._open.remove(split)
         self._finished.add(split.split.id)
@@ -302,9 +302,10 @@ class SourceTask(TaskThread):
         self._tell_time()
         failpoint("barrier.before_emit")
         collector = self.collector(barrier.epoch)
-        self._positions.pass_barrier(barrier.epoch, self._open)
+        opened = [split.snapshot() for split in self._open]
+        self._positions.pass_barrier(barrier.epoch, {each["id"]: each["position"] for each in opened})
         inline: dict[str, Any] = {
-            "open": [split.snapshot() for split in self._open],
+            "open": opened,
             "finished": sorted(self._finished),
             "time": self._time.told,
             "ended": self._ended,
