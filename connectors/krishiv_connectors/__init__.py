@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from krishiv_connectors._print_sink import PrintSink
     from krishiv_connectors._test_source import SentinelSource
     from krishiv_connectors.files import CsvSource, JsonSink, JsonSource, ParquetSink, ParquetSource
-    from krishiv_connectors.kafka import KafkaSource
+    from krishiv_connectors.kafka import KafkaSink, KafkaSource
     from krishiv_connectors.nexmark import NexmarkSource
     from krishiv_connectors.sqlite import SqliteSink
 
@@ -44,6 +44,7 @@ __all__ = [
     "IdempotentSink",
     "JsonSink",
     "JsonSource",
+    "KafkaSink",
     "KafkaSource",
     "MarkMoved",
     "MemoryAppendSink",
@@ -80,6 +81,7 @@ _CONNECTORS = {
     "CsvSource": "files",
     "JsonSink": "files",
     "JsonSource": "files",
+    "KafkaSink": "kafka",
     "KafkaSource": "kafka",
     "MemoryAppendSink": "_memory",
     "MemorySink": "_memory",

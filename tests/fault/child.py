@@ -50,6 +50,8 @@ def sink(spec: dict[str, Any]) -> ks.Sink:
             return ks.JsonSink(spec["path"])
         case "sqlite":
             return ks.SqliteSink(spec["path"], "out")
+        case "kafka":
+            return ks.KafkaSink(spec["brokers"], spec["topic"], key="auction")
         case kind:
             raise ValueError(kind)
 

@@ -22,6 +22,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from tests.fault.child import SCHEMA
+from tests.support.kafka_reader import read_topic
 
 ROOT = Path(__file__).parents[2]
 
@@ -156,6 +157,8 @@ def expected_rows(source: dict[str, Any], shape: str) -> list[tuple[Any, ...]]:
 
 def read_output(sink: dict[str, Any]) -> dict[str, list[tuple[Any, ...]]]:
     """Return the rows of an output as each of two independent readers sees them."""
+    if sink["kind"] == "kafka":
+        return {"a plain consumer": _topic_rows(sink)}
     path = sink["path"]
     if sink["kind"] == "sqlite":
         return {"sqlite3": _sqlite_rows(path)}
@@ -168,6 +171,11 @@ def read_output(sink: dict[str, Any]) -> dict[str, list[tuple[Any, ...]]]:
         by_duckdb = duckdb.sql(f"select * from read_json('{pattern}')").pl()
         by_polars = pl.concat([pl.read_ndjson(file) for file in sorted(Path(path).rglob("*.ndjson"))])
     return {"duckdb": _frame_rows(by_duckdb), "polars": _frame_rows(by_polars)}
+
+
+def _topic_rows(sink: dict[str, Any]) -> list[tuple[Any, ...]]:
+    records = read_topic({"bootstrap.servers": sink["brokers"]}, sink["topic"])
+    return _frame_rows(pl.read_ndjson(b"\n".join(record.value or b"" for record in records)))
 
 
 def _sqlite_rows(path: str) -> list[tuple[Any, ...]]:

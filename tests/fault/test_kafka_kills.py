@@ -1,6 +1,7 @@
-"""Jobs that read Kafka, killed with SIGKILL, and the broker under them too: nothing lost, nothing doubled.
+"""Jobs over Kafka, killed with SIGKILL, and the broker under them too: nothing lost, nothing doubled.
 
-The output is Parquet, read by duckdb and by polars, and compared with duckdb's answer over the rows that were sent.
+The output is Parquet, read by duckdb and by polars, or a topic, read by a plain consumer of committed records; it is
+compared with duckdb's answer over the rows that were sent.
 """
 
 from __future__ import annotations
@@ -56,25 +57,38 @@ def send(client: Mapping[str, Any], topic: str, pattern: str) -> None:
                 producer.abort_transaction(30)
 
 
-def job(folder: Path, client: Mapping[str, Any], *, shape: str = "tumble", seed: int = 0, **session: Any) -> Job:
-    """Return a job over a fresh topic."""
+def job(
+    folder: Path,
+    client: Mapping[str, Any],
+    *,
+    shape: str = "tumble",
+    sink: str = "parquet",
+    seed: int = 0,
+    **session: Any,
+) -> Job:
+    """Return a job over a fresh topic, into Parquet files or into another topic."""
     pattern = make_input(folder / "in", rows=ROWS, seed=seed)
     topic = create_topic(client, PARTITIONS)
     send(client, topic, pattern)
+    brokers = client["bootstrap.servers"]
+    target = {"kind": "parquet", "path": str(folder / shape)}
+    if sink == "kafka":
+        target = {"kind": "kafka", "brokers": brokers, "topic": create_topic(client, PARTITIONS)}
     spec = {
-        "source": {"kind": "kafka", "brokers": client["bootstrap.servers"], "topic": topic},
+        "source": {"kind": "kafka", "brokers": brokers, "topic": topic},
         "answer": {"kind": "parquet", "pattern": pattern},
         "rate": RATE,
-        "sinks": {shape: {"kind": "parquet", "path": str(folder / shape)}},
+        "sinks": {shape: target},
         "session": {"data_dir": str(folder / "data"), "checkpoint_interval": "100ms", "parallelism": 2, **session},
     }
     return Job(folder, spec)
 
 
 @pytest.mark.kill
+@pytest.mark.parametrize("sink", ["parquet", "kafka"])
 @pytest.mark.parametrize("step", STEPS)
-def test_job_over_kafka_is_exact_after_a_kill_at(tmp_path, kafka, step):
-    killed = job(tmp_path, kafka.client())
+def test_job_over_kafka_is_exact_after_a_kill_at(tmp_path, kafka, step, sink):
+    killed = job(tmp_path, kafka.client(), sink=sink)
     at = 1 if step.startswith("finish") else 3
     assert killed.run(f"{step}=kill@{at}").killed
     killed.finish()
@@ -82,9 +96,10 @@ def test_job_over_kafka_is_exact_after_a_kill_at(tmp_path, kafka, step):
 
 
 @pytest.mark.kill(kills=2)
+@pytest.mark.parametrize("sink", ["parquet", "kafka"])
 @pytest.mark.parametrize("step", RECOVERING)
-def test_job_over_kafka_is_exact_after_a_second_kill_during_recovery_at(tmp_path, kafka, step):
-    killed = job(tmp_path, kafka.client(), shape="rows")
+def test_job_over_kafka_is_exact_after_a_second_kill_during_recovery_at(tmp_path, kafka, step, sink):
+    killed = job(tmp_path, kafka.client(), shape="rows", sink=sink)
     assert killed.run("commit.before=kill@3").killed
     assert killed.run(f"{step}=kill").killed
     killed.finish()
@@ -94,7 +109,8 @@ def test_job_over_kafka_is_exact_after_a_second_kill_during_recovery_at(tmp_path
 @pytest.mark.kill(kills=3)
 @pytest.mark.parametrize("seed", range(4))
 def test_job_over_kafka_is_exact_after_kills_at_random_moments_and_parallelisms(tmp_path, kafka, seed):
-    killed = job(tmp_path, kafka.client(), shape=["tumble", "rows"][seed % 2], seed=seed)
+    sink = ["parquet", "kafka"][seed // 2]
+    killed = job(tmp_path, kafka.client(), shape=["tumble", "rows"][seed % 2], sink=sink, seed=seed)
     kills = 0
     for moment, parallelism in zip(random_moments(seed, 3, 0.5), (1, 3, 2), strict=True):
         killed.spec["session"]["parallelism"] = parallelism
@@ -104,10 +120,22 @@ def test_job_over_kafka_is_exact_after_kills_at_random_moments_and_parallelisms(
     killed.check()
 
 
+@pytest.mark.kill(kills=3)
+@pytest.mark.parametrize("at", [5, 6, 7, 8])
+def test_job_over_kafka_is_exact_after_kills_within_commit(tmp_path, kafka, at):
+    """Between the steps of a transaction: begun, written, with its mark, committed."""
+    killed = job(tmp_path, kafka.client(), shape="rows", sink="kafka")
+    for _ in range(3):
+        assert killed.run(f"commit.during=kill@{at}").killed
+    killed.finish()
+    killed.check()
+
+
 @pytest.mark.kill
-def test_job_over_kafka_is_exact_when_the_broker_is_killed_under_it(tmp_path, own_kafka):
+@pytest.mark.parametrize("sink", ["parquet", "kafka"])
+def test_job_over_kafka_is_exact_when_the_broker_is_killed_under_it(tmp_path, own_kafka, sink):
     """The job waits for the broker and goes on; it is not restarted for that."""
-    job_of_it = job(tmp_path, own_kafka.client(), restart_attempts=0)
+    job_of_it = job(tmp_path, own_kafka.client(), sink=sink, restart_attempts=0)
     job_of_it.spec["rate"] = 4_000  # for five seconds
     log = tmp_path / "data" / "jobs" / "job" / "log"
     # The broker dies with the thread that started it: that is this one.
