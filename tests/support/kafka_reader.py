@@ -47,7 +47,7 @@ class Record(NamedTuple):
     timestamp: int
 
 
-def read_topic(client: Client, topic: str, isolation: str = READ_COMMITTED, settle: float = 30.0) -> list[Record]:
+def read_topic(client: Client, topic: str, isolation: str = READ_COMMITTED, settle: float = 75.0) -> list[Record]:
     """Read every partition from its beginning to its present end, sorted by partition and offset.
 
     Parameters
@@ -60,7 +60,8 @@ def read_topic(client: Client, topic: str, isolation: str = READ_COMMITTED, sett
         `READ_COMMITTED`: up to the first transaction that is still open. Or `READ_UNCOMMITTED`: everything.
     settle : float, seconds
         How long open transactions are waited for before that: a broker answers a commit before readers can see it,
-        long before when it is killed in between. 0 where a transaction is open on purpose.
+        long before when it is killed in between. Longer than a producer's default transaction.timeout.ms. 0 where a
+        transaction is open on purpose.
     """
     ends = _ends(client, topic, isolation, settle)
     reading = _Reading(client, topic, sorted(ends), isolation)

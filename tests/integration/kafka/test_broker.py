@@ -64,7 +64,7 @@ def test_aborted_transaction_is_not_read_back(kafka: SharedBroker, topic: NewNam
 
 def test_broker_keeps_data_when_killed(own_kafka: Broker) -> None:
     topic, place = create_topic(own_kafka.client()), own_kafka.bootstrap
-    begin(own_kafka.client(), topic, b"a", b"b").commit_transaction(WAIT)
+    send(own_kafka.client(), topic, b"a", b"b")
     own_kafka.kill()
     own_kafka.start()
     assert own_kafka.bootstrap == place
