@@ -122,21 +122,13 @@ class KafkaSource(Source[int]):
         """Return a split for each partition, with where it begins and, if bounded, ends."""
         topics = describe_topics(self._clients, self.topics)
         partitions = _partitions(topics)
-        committed = self._committed
-        starts = start_offsets(self._clients, self._start, partitions, group=self._group, committed=committed)
-        ends: Mapping[Partition, int] = {}
-        if self._until is not None:
-            ends = list_offsets(self._clients, partitions, lambda spec: spec.latest(), committed=committed)
-        return [self._split(topics, each, starts[each], ends.get(each)) for each in partitions]
+        starts = start_offsets(self._clients, self._start, partitions, group=self._group, committed=self._committed)
+        return self._splits_of(topics, starts)
 
     def later_splits(self) -> Sequence[Split]:
         """Return a split for each partition, as it is to be read if it is new: from its beginning."""
         topics = describe_topics(self._clients, self.topics)
-        partitions = _partitions(topics)
-        ends: Mapping[Partition, int] = {}
-        if self._until is not None:
-            ends = list_offsets(self._clients, partitions, lambda spec: spec.latest(), committed=self._committed)
-        return [self._split(topics, each, BEGINNING, ends.get(each)) for each in partitions]
+        return self._splits_of(topics, dict.fromkeys(_partitions(topics), BEGINNING))
 
     def open(self, split: Split, position: int | None, ctx: SourceContext) -> Reader[int]:
         """Begin to fetch a partition.
@@ -194,6 +186,12 @@ class KafkaSource(Source[int]):
             schema = infer_schema(self._clients, self.topics) if self._inferred else self._given
             self._decoder = self._format.decoder(schema)
         return self._decoder
+
+    def _splits_of(self, topics: Mapping[str, Topic], starts: Mapping[Partition, int]) -> list[Split]:
+        ends: Mapping[Partition, int] = {}
+        if self._until is not None:
+            ends = list_offsets(self._clients, starts, lambda spec: spec.latest(), committed=self._committed)
+        return [self._split(topics, each, starts[each], ends.get(each)) for each in _partitions(topics)]
 
     def _split(self, topics: Mapping[str, Topic], partition: Partition, start: int, end: int | None) -> Split:
         topic, number = partition
