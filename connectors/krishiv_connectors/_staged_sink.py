@@ -131,7 +131,7 @@ class StagedSink(TwoPhaseSink):
             return CommitOutcome.done()
         except MarkMoved:
             found = self.last_applied(lineage, slot) or 0
-            if found == epoch:
+            if found >= epoch:
                 return CommitOutcome.already_done()
             return CommitOutcome.failed(
                 f"slot {slot} cannot go from epoch {committable.previous} to {epoch}: its mark says {found}"

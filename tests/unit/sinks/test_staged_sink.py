@@ -99,7 +99,9 @@ def test_commit_is_tried_later_when_apply_has_passing_trouble() -> None:
         assert attempt.commit(committable) == [CommitStatus.DONE]
 
 
-@pytest.mark.parametrize(("winner", "status"), [(1, CommitStatus.ALREADY_DONE), (2, CommitStatus.FAILED)])
+@pytest.mark.parametrize(
+    ("winner", "status"), [(1, CommitStatus.FAILED), (2, CommitStatus.ALREADY_DONE), (3, CommitStatus.ALREADY_DONE)]
+)
 def test_commit_looks_at_the_mark_again_when_another_applier_came_first(winner: int, status: CommitStatus) -> None:
     class RacedSink(ListSink):
         def apply(self, slot: int, epoch: int, previous: int, token: int, batches: Iterator[pa.RecordBatch]) -> None:
@@ -107,7 +109,7 @@ def test_commit_looks_at_the_mark_again_when_another_applier_came_first(winner: 
             super().apply(slot, epoch, previous, token, batches)
 
     with Attempt(place(RacedSink(), MemoryStore())) as attempt:
-        assert attempt.commit(attempt.stage(0, 1, 1)) == [status]
+        assert attempt.commit(attempt.stage(0, 2, 1)) == [status]
 
 
 def test_writer_stays_failed_when_the_store_is_full() -> None:
