@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import io
 from typing import TYPE_CHECKING, Any
@@ -10,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from krishiv_connectors._errors import FormatUnfit
+from krishiv_connectors._extras import need
 from krishiv_connectors.codecs._apart import Malformed, decode_apart, one_sentence, with_bad
 from krishiv_connectors.codecs._avro_encoder import AvroEncoder
 from krishiv_connectors.codecs._avro_from_arrow import avro_schema_of
 from krishiv_connectors.codecs._avro_types import AvroSchema
-from krishiv_connectors.codecs._codec import BadValue, Decoded, Decoder, Encoder, Format
-from krishiv_connectors.codecs._extras import need
+from krishiv_connectors.codecs._codec import BadValue, Decoded, Decoder, Encoder
 from krishiv_connectors.codecs._framing import HEADER_BYTES, schema_id
+from krishiv_connectors.codecs._registered import RegisteredFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["AvroFormat"]
 
 
-class AvroFormat(Format):
+class AvroFormat(RegisteredFormat):
     """One Avro record per message.
 
     Parameters
@@ -52,6 +52,8 @@ class AvroFormat(Format):
     dates, times and decimals become their Arrow types; UUIDs and enums strings.
     """
 
+    kind = "avro"
+
     def __init__(
         self,
         schema: str | None = None,
@@ -67,11 +69,9 @@ class AvroFormat(Format):
             raise _unfit("Avro needs a schema", "pass schema='{...}', or registry=SchemaRegistry(url)")
         if evolution == "evolve" and (registry is None or schema is not None):
             raise _unfit('"evolve" reads with the latest schema of a registry', "pass registry= and leave schema out")
+        super().__init__(registry, subject, auto_register=auto_register)
         self._schema = None if schema is None else AvroSchema.parse(schema)
-        self._registry = registry
         self._evolution = evolution
-        self._subject = subject
-        self._auto_register = auto_register
         self._latest: RegisteredSchema | None = None
 
     def decoder(self, schema: pa.Schema | None) -> Decoder:
@@ -97,20 +97,12 @@ class AvroFormat(Format):
         """Return evolution, whether there is a registry, and a digest of the schema."""
         digest = None if self._schema is None else hashlib.sha256(self._schema.text.encode()).hexdigest()
         return {
-            "format": "avro",
+            "format": self.kind,
             "registry": self._registry is not None,
             "evolution": self._evolution,
             "auto_register": self._auto_register,
             "schema_sha256": digest,
         }
-
-    def for_subject(self, subject: str) -> Format:
-        """Return this format with `subject`, unless it has one."""
-        if self._registry is None or self._subject is not None:
-            return self
-        other = copy.copy(self)
-        other._subject = subject
-        return other
 
     def _latest_schema(self) -> AvroSchema:
         """Return the subject's latest schema: what it was when this was first asked."""
@@ -128,11 +120,6 @@ class AvroFormat(Format):
             known = self._latest.id
             return lambda: known
         return lambda: registry.number(subject, schema.text, "AVRO", register=self._auto_register)[0]
-
-    def _named_subject(self) -> str:
-        if self._subject is None:
-            raise _unfit("a schema registry has schemas by subject, and none is named", 'pass subject="<topic>-value"')
-        return self._subject
 
 
 class AvroDecoder(Decoder):

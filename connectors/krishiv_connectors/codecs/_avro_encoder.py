@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from krishiv_connectors._errors import UnencodableRow
+from krishiv_connectors._extras import need
 from krishiv_connectors.codecs._apart import one_sentence
 from krishiv_connectors.codecs._codec import Encoder
-from krishiv_connectors.codecs._extras import need
 from krishiv_connectors.codecs._fitting import casts, unfit_column
 from krishiv_connectors.codecs._framing import frame
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from krishiv_connectors._errors import FormatUnfit, UnsupportedField
-from krishiv_connectors.codecs._extras import need
+from krishiv_connectors._extras import need
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

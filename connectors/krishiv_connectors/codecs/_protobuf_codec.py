@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from krishiv_connectors._errors import FormatUnfit
+from krishiv_connectors._extras import need
 from krishiv_connectors.codecs._apart import Malformed, decode_apart, one_sentence, with_bad
-from krishiv_connectors.codecs._codec import BadValue, Decoded, Decoder, Encoder, Format
-from krishiv_connectors.codecs._extras import need
+from krishiv_connectors.codecs._codec import BadValue, Decoded, Decoder, Encoder
 from krishiv_connectors.codecs._framing import HEADER_BYTES, frame, message_indexes, read_message_indexes, schema_id
 from krishiv_connectors.codecs._protobuf_encoder import ProtobufEncoder
 from krishiv_connectors.codecs._protobuf_types import descriptor_of, message_name, message_path, register_file
+from krishiv_connectors.codecs._registered import RegisteredFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["ProtobufFormat"]
 
 
-class ProtobufFormat(Format):
+class ProtobufFormat(RegisteredFormat):
     """One Protobuf message per value.
 
     Parameters
@@ -53,6 +53,8 @@ class ProtobufFormat(Format):
     over, and writers of older and newer versions are read alike.
     """
 
+    kind = "protobuf"
+
     def __init__(
         self,
         message: Descriptor | type[Message] | bytes,
@@ -62,10 +64,8 @@ class ProtobufFormat(Format):
         *,
         auto_register: bool = True,
     ) -> None:
+        super().__init__(registry, subject, auto_register=auto_register)
         self._descriptor = descriptor_of(message, full_name)
-        self._registry = registry
-        self._subject = subject
-        self._auto_register = auto_register
 
     def decoder(self, schema: pa.Schema | None) -> Decoder:
         """Return a decoder to the message's fields, which `schema`, if given, must equal."""
@@ -74,7 +74,7 @@ class ProtobufFormat(Format):
             raise FormatUnfit(
                 f"message {self._descriptor.full_name} has other columns than the schema given",
                 hint="leave schema out: Protobuf knows its columns",
-                format="protobuf",
+                format=self.kind,
             )
         return decoder
 
@@ -89,31 +89,18 @@ class ProtobufFormat(Format):
     def config(self) -> Mapping[str, str | int | float | bool | None]:
         """Return the message's name, whether there is a registry, and a digest of the message's file."""
         return {
-            "format": "protobuf",
+            "format": self.kind,
             "message": self._descriptor.full_name,
             "registry": self._registry is not None,
             "auto_register": self._auto_register,
             "schema_sha256": hashlib.sha256(self._descriptor.file.serialized_pb).hexdigest(),
         }
 
-    def for_subject(self, subject: str) -> Format:
-        """Return this format with `subject`, unless it has one."""
-        if self._registry is None or self._subject is not None:
-            return self
-        other = copy.copy(self)
-        other._subject = subject
-        return other
-
     def _header(self) -> Callable[[], bytes] | None:
-        registry, subject = self._registry, self._subject
+        registry = self._registry
         if registry is None:
             return None
-        if subject is None:
-            raise FormatUnfit(
-                "a schema registry has schemas by subject, and none is named",
-                hint='pass subject="<topic>-value"',
-                format="protobuf",
-            )
+        subject = self._named_subject()
 
         def header() -> bytes:
             number, _ = register_file(registry, self._descriptor.file, subject, register=self._auto_register)

@@ -7,7 +7,7 @@ import binascii
 from typing import TYPE_CHECKING, Any
 
 from krishiv_connectors._errors import FormatUnfit
-from krishiv_connectors.codecs._extras import need
+from krishiv_connectors._extras import need
 from krishiv_connectors.codecs._registry import Reference
 
 if TYPE_CHECKING:

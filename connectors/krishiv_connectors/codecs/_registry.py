@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from krishiv_connectors._errors import FormatUnfit, RegistryRefused, RegistryRejected, RegistryUnreachable
-from krishiv_connectors.codecs._extras import need
+from krishiv_connectors._extras import need
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence

@@ -9,8 +9,8 @@ import pytest
 
 from krishiv_connectors import codecs
 from krishiv_connectors._errors import MissingExtra, UnknownFormat
+from krishiv_connectors._extras import need
 from krishiv_connectors.codecs import CsvFormat, JsonFormat, RawFormat, StringFormat, format_of
-from krishiv_connectors.codecs._extras import need
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,13 @@ from krishiv_connectors._errors import MissingExtra
 __all__ = ["need"]
 
 
-def need(module: str, extra: str) -> Any:
+def need(module: str, extra: str, *, what: str = "this format") -> Any:
     """Return `module`, which `extra` installs.
+
+    Parameters
+    ----------
+    what : str
+        What needs it, as the error says.
 
     Raises
     ------
@@ -22,7 +27,7 @@ def need(module: str, extra: str) -> Any:
         return import_module(module)
     except ImportError as error:
         raise MissingExtra(
-            f"this format needs {module}, which is not installed",
+            f"{what} needs {module}, which is not installed",
             hint=f"pip install 'krishiv-stream[{extra}]'",
             extra=extra,
             module=module,
