@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from krishiv_connectors.kafka._client import kafka_errors
 from krishiv_connectors.kafka._errors import KafkaRefused, KafkaUnfit
 from krishiv_connectors.kafka._facts import broker_settings, may_write, topic_facts
+from krishiv_connectors.kafka._topics import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["check_cluster"]
 
 _log = logging.getLogger("krishiv_stream")
+
+_TRIAL = "krishiv-check"
+"""A transactional id under which nothing is ever written. Sinks' own begin with ``krishiv-`` too."""
 
 
 def check_cluster(clients: Clients, topics: Sequence[str], shape: MessageShape, *, transactions: float | None) -> None:
@@ -32,9 +37,26 @@ def check_cluster(clients: Clients, topics: Sequence[str], shape: MessageShape, 
     ------
     KafkaUnavailable, KafkaRefused, TopicMissing, KafkaUnfit
     """
-    _check_broker(clients, transactions)
-    if not topics:
-        return
+    if transactions is not None:
+        _check_timeout(clients, transactions)
+    if topics:
+        _check_topics(clients, topics, shape)
+    if transactions is not None:
+        _check_transactional_ids(clients, transactions)
+
+
+def _check_timeout(clients: Clients, timeout: float) -> None:
+    longest = broker_settings(clients).get("transaction.max.timeout.ms")
+    if longest is not None and int(longest) < timeout * 1_000:
+        raise KafkaUnfit(
+            f"transaction_timeout is {timeout} s, and the brokers allow {int(longest) / 1_000} s",
+            hint="lower transaction_timeout=, or raise the brokers' transaction.max.timeout.ms",
+            setting="transaction.max.timeout.ms",
+            found=longest,
+        )
+
+
+def _check_topics(clients: Clients, topics: Sequence[str], shape: MessageShape) -> None:
     for topic in topic_facts(clients, topics).values():
         _check_topic(topic, shape)
     for name, allowed in may_write(clients, topics).items():
@@ -44,15 +66,12 @@ def check_cluster(clients: Clients, topics: Sequence[str], shape: MessageShape, 
             )
 
 
-def _check_broker(clients: Clients, transactions: float | None) -> None:
-    longest = broker_settings(clients).get("transaction.max.timeout.ms")
-    if transactions is not None and longest is not None and int(longest) < transactions * 1_000:
-        raise KafkaUnfit(
-            f"transaction_timeout is {transactions} s, and the brokers allow {int(longest) / 1_000} s",
-            hint="lower transaction_timeout=, or raise the brokers' transaction.max.timeout.ms",
-            setting="transaction.max.timeout.ms",
-            found=longest,
-        )
+def _check_transactional_ids(clients: Clients, timeout: float) -> None:
+    """Take an id as the sink will: what a user may do with ids, brokers say in no other way."""
+    producer = clients.producer(transactional_id=_TRIAL, transaction_timeout_ms=int(timeout * 1_000))
+    with kafka_errors(f"transactions at {clients.brokers}"):
+        producer.list_topics(timeout=PATIENCE)  # without a connection, what follows would wait half a second first
+        producer.init_transactions(PATIENCE)
 
 
 def _check_topic(topic: TopicFacts, shape: MessageShape) -> None:

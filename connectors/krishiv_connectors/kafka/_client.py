@@ -6,15 +6,15 @@ Types of ``confluent_kafka`` are unknown to the type checkers in part; what come
 from __future__ import annotations
 
 import difflib
+import logging
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from krishiv_connectors._extras import need
 from krishiv_connectors._secrets import Secret
 from krishiv_connectors.kafka._errors import (
     BadClientProperty,
     KafkaFailed,
-    KafkaMissing,
     KafkaRefused,
     KafkaUnavailable,
     TopicMissing,
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["CLIENT_LIBRARY", "Admin", "Clients", "kafka_errors", "translated"]
 
 CLIENT_LIBRARY = "confluent-kafka"
+
+_log = logging.getLogger("krishiv_connectors.kafka.client")
+_log.addHandler(logging.NullHandler())
 
 _SECRET = frozenset(
     (
@@ -200,16 +203,21 @@ class Clients:
             What is asked, as a phrase.
         """
         _library()
+        with kafka_errors(f"{what} at {self.brokers}"):
+            yield self.new_admin()
+
+    def new_admin(self) -> Admin:
+        """Return a new admin client; what goes wrong with it is for `kafka_errors`."""
         from confluent_kafka.admin import AdminClient
 
         told: list[Any] = []
         settings: Any = {**self._revealed(), "error_cb": told.append}  # declared to hold no callbacks
-        with kafka_errors(f"{what} at {self.brokers}"):
-            yield Admin(AdminClient(settings), told)
+        return Admin(AdminClient(settings), told)
 
     def _revealed(self) -> dict[str, Any]:
         own = {name: v.reveal() if isinstance(v, Secret) else v for name, v in self._properties.items()}
-        quiet = {"log_level": 0}  # errors reach us as errors; librdkafka would print them to stderr besides
+        # Errors reach us as errors; librdkafka would print them to stderr besides.
+        quiet: dict[str, Any] = {"log_level": 0, "logger": _log}
         return {"bootstrap.servers": self.brokers, **quiet, **own}
 
 
@@ -262,11 +270,7 @@ def _dotted(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _library() -> Any:
-    if find_spec("confluent_kafka") is None:
-        raise KafkaMissing("the Kafka client library is not installed", hint="pip install 'krishiv-stream[kafka]'")
-    import confluent_kafka
-
-    return confluent_kafka
+    return need("confluent_kafka", "kafka", what="a Kafka connector")
 
 
 # ---------------------------------------------------------------- errors

@@ -3,7 +3,6 @@
 ::
 
     ConfigurationError
-    ├── KafkaMissing         the Kafka client library is not installed
     ├── BadClientProperty    a client property is unknown, or not the user's to set
     ├── KafkaRefused         the broker refused a password, a certificate or an operation
     ├── TopicMissing         a topic does not exist
@@ -28,7 +27,6 @@ __all__ = [
     "BadClientProperty",
     "BadKafkaRecord",
     "KafkaFailed",
-    "KafkaMissing",
     "KafkaRefused",
     "KafkaUnavailable",
     "KafkaUnfit",
@@ -38,12 +36,6 @@ __all__ = [
     "TopicMissing",
     "TopicRecreated",
 ]
-
-
-class KafkaMissing(ConfigurationError):
-    """The Kafka client library is not installed."""
-
-    code = "KS-KAFKA-MISSING"
 
 
 class BadClientProperty(ConfigurationError):

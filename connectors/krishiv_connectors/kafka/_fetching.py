@@ -17,6 +17,7 @@ import numpy as np
 
 from krishiv_connectors.kafka._client import kafka_errors, translated
 from krishiv_connectors.kafka._errors import KafkaRefused, OffsetGone
+from krishiv_connectors.kafka._topic_ids import TopicIds
 from krishiv_guarantees import RetriableError
 
 if TYPE_CHECKING:
@@ -87,6 +88,10 @@ class PartitionQueue:
         self._fetcher.relieve(self)
         return run
 
+    def confirm(self) -> None:
+        """Raise if what has been taken may be from another topic of the same name."""
+        self._fetcher.confirm()
+
     def close(self) -> None:
         """Stop fetching the partition."""
         self._fetcher.remove(self)
@@ -117,6 +122,9 @@ class Fetcher:
         gauge: Callable[[str, float], None],
     ) -> None:
         self.topics = topics
+        self._ids = TopicIds(clients, topics)
+        self._unconfirmed = False
+        self._told = ""
         self._what = f"reading from {clients.brokers}"
         self._gauge = gauge
         self._queues: dict[Partition, PartitionQueue] = {}
@@ -154,11 +162,20 @@ class Fetcher:
             raise self._refused
         if not messages:
             return
+        self._unconfirmed, self._told = True, ""
         if any(map(_error, messages)):
             messages = self._sorted_out(messages)
         one_topic = len({topic for topic, _ in self._queues}) == 1
         for run in _runs(messages, one_topic=one_topic):
             self._deliver((run[0].topic(), run[0].partition()), run)
+
+    def confirm(self) -> None:
+        """Raise if what has been fetched may be from other topics of the same names.
+
+        Brokers that do not answer are asked again next time.
+        """
+        if self._unconfirmed:
+            self._unconfirmed = not self._ids.same()
 
     def relieve(self, queue: PartitionQueue) -> None:
         """Fetch a paused partition again if its queue has become short."""
@@ -182,6 +199,7 @@ class Fetcher:
         except (RetriableError, KafkaRefused) as error:
             _log.warning("offsets were not published: %s", error.message)
         finally:
+            self._ids.close()
             self._consumer.close()
 
     # ---------------------------------------------------------------- what the client tells
@@ -212,20 +230,18 @@ class Fetcher:
         name = error.name()
         if name == "_PARTITION_EOF":
             queue.end = message.offset()
-        elif name in ("_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE"):
-            queue.fail(_offset_gone(topic, number, message.offset(), error))
+        elif isinstance(trouble := _trouble(error, topic, number, message.offset()), RetriableError):
+            _log.warning("%s", trouble.message)  # the client tries again by itself
         else:
-            trouble = translated(error, f"topic {topic!r}, partition {number}")
-            if isinstance(trouble, RetriableError):
-                _log.warning("%s", trouble.message)  # the client tries again by itself
-            else:
-                queue.fail(trouble)
+            self._ids.same()  # that it is another topic now says more
+            queue.fail(trouble)
 
     def _take_error(self, error: Any) -> None:
         trouble = translated(error, self._what)
         if isinstance(trouble, KafkaRefused):
             self._refused = trouble
-        else:
+        elif error.name() != self._told:  # the client tells of every try
+            self._told = error.name()
             _log.warning("%s", trouble.message)
 
     def _take_commit(self, error: Any, offsets: Iterable[Any]) -> None:
@@ -257,7 +273,9 @@ def _runs(messages: list[Any], *, one_topic: bool) -> Iterable[list[Any]]:
         begin = end
 
 
-def _offset_gone(topic: str, number: int, offset: int, error: Any) -> OffsetGone:
+def _trouble(error: Any, topic: str, number: int, offset: int) -> KrishivError:
+    if error.name() not in ("_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE"):
+        return translated(error, f"topic {topic!r}, partition {number}")
     return OffsetGone(
         f"topic {topic!r}, partition {number}: the records from offset {offset} on have been deleted: {error.str()}",
         hint="rows are lost to this job: keep records longer than a job may stand still (retention.ms); to go on with "

@@ -135,14 +135,11 @@ class KafkaSink(Sink):
         self._max_transaction_bytes = max_transaction_bytes
         self._timeout = _seconds(transaction_timeout)
         self._check_arguments()
-        self._format = self._subject_format(format)
-
-    def _subject_format(self, format: str | Format) -> Format:
-        return format_of(format).for_subject(f"{self.topics[0]}-value")
+        self._format = format_of(format).for_subject(f"{self.topics[0]}-value")
 
     def _check_arguments(self) -> None:
         shape = self._shape
-        if not self.topics or (len(self.topics) > 1) != (shape.topic_column is not None and len(self.topics) > 1):
+        if not self.topics or (len(self.topics) > 1 and shape.topic_column is None):
             raise ConfigurationError(
                 f"topic={list(self.topics)!r} without topic_column", hint="name one topic, or the column that decides"
             )

@@ -9,11 +9,12 @@ import pyarrow as pa
 from krishiv_connectors._source import Reader, Source, Split
 from krishiv_connectors.codecs import format_of
 from krishiv_connectors.kafka._client import CLIENT_LIBRARY, Clients
-from krishiv_connectors.kafka._errors import SchemaDrift, TopicRecreated
+from krishiv_connectors.kafka._errors import SchemaDrift
 from krishiv_connectors.kafka._fetching import Fetcher
 from krishiv_connectors.kafka._records import Records, metadata_fields
 from krishiv_connectors.kafka._sampling import infer_schema
 from krishiv_connectors.kafka._starts import BEGINNING, check_start, start_offsets
+from krishiv_connectors.kafka._topic_ids import check_topic_id
 from krishiv_connectors.kafka._topics import describe_topics, list_offsets
 from krishiv_guarantees import ConfigurationError, SourceCapabilities
 
@@ -89,8 +90,8 @@ class KafkaSource(Source[int]):
         client: Mapping[str, Any] | None = None,
     ) -> None:
         self._clients = Clients(brokers, client)
-        self.topics = (topics,) if isinstance(topics, str) else tuple(topics)
-        self._format = format_of(format)
+        self.topics = _names(topics)
+        self._format = format_of(format).for_subject(f"{self.topics[0]}-value")
         self._inferred = schema is None and format == "json"
         self._given = schema
         self._start, self._until, self._group = start, until, group
@@ -101,8 +102,6 @@ class KafkaSource(Source[int]):
         self._check()
 
     def _check(self) -> None:
-        if not self.topics:
-            raise ConfigurationError("a Kafka source without topics", hint="name one or several")
         if self._until not in (None, "latest"):
             raise ConfigurationError(f"until={self._until!r}", hint='None: it never ends; "latest": bounded')
         if self._isolation not in ("read_committed", "read_uncommitted"):
@@ -144,7 +143,7 @@ class KafkaSource(Source[int]):
         """
         topic, number = split.payload["topic"], split.payload["partition"]
         fetcher = self._fetcher(ctx)
-        _check_topic(topic, split.payload["id"], fetcher.topics[topic].id)
+        check_topic_id(topic, split.payload["id"], fetcher.topics[topic].id)
         self._check_drift(topic, split.payload["schema"])
         at = BEGINNING if position is None else position
         columns = self.schema().names if ctx.columns is None else ctx.columns
@@ -252,7 +251,13 @@ class _PartitionReader(Reader[int]):
         return batch
 
     def position(self) -> int:
-        """Return the offset of the next record."""
+        """Return the offset of the next record, in the topic that the job began with.
+
+        Raises
+        ------
+        TopicRecreated, TopicMissing
+        """
+        self._queue.confirm()
         return self._position
 
     @property
@@ -271,6 +276,13 @@ class _PartitionReader(Reader[int]):
             self._position, self._finished = self._end, True
 
 
+def _names(topics: str | Sequence[str]) -> tuple[str, ...]:
+    names = (topics,) if isinstance(topics, str) else tuple(topics)
+    if not names:
+        raise ConfigurationError("a Kafka source without topics", hint="name one or several")
+    return names
+
+
 def _partitions(topics: Mapping[str, Topic]) -> list[Partition]:
     return [(topic.name, number) for topic in topics.values() for number in topic.partitions]
 
@@ -278,15 +290,3 @@ def _partitions(topics: Mapping[str, Topic]) -> list[Partition]:
 def _partition_of(split: str) -> Partition:
     topic, _, number = split.rpartition("-")
     return topic, int(number)
-
-
-def _check_topic(name: str, stored: str, found: str) -> None:
-    if stored != found:
-        raise TopicRecreated(
-            f"topic {name!r} was deleted and made again since the job read it",
-            hint='the offsets that the job knows are of the topic that is gone: begin anew with restore="none" and '
-            "another output",
-            topic=name,
-            stored=stored,
-            found=found,
-        )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from krishiv_connectors.kafka._client import Admin, Clients
 
-__all__ = ["PATIENCE", "Partition", "Topic", "describe_topics", "list_offsets"]
+__all__ = ["PATIENCE", "Partition", "Topic", "ask_for_topics", "describe_topics", "list_offsets"]
 
 PATIENCE = 10.0
 """Seconds that a question to the cluster may take."""
@@ -47,14 +47,25 @@ def describe_topics(clients: Clients, names: Sequence[str]) -> dict[str, Topic]:
     ------
     TopicMissing, KafkaRefused, KafkaUnavailable
     """
+    with clients.admin(f"topics {', '.join(names)}") as admin:
+        return ask_for_topics(admin, names)
+
+
+def ask_for_topics(admin: Admin, names: Sequence[str], patience: float = PATIENCE) -> dict[str, Topic]:
+    """Return the topics called `names`, as `admin` finds them within `patience` seconds.
+
+    Raises
+    ------
+    TopicMissing
+        Other trouble is for `kafka_errors`.
+    """
     from confluent_kafka import TopicCollection
 
-    with clients.admin(f"topics {', '.join(names)}") as admin:
-        futures = admin.client.describe_topics(TopicCollection(list(names)), request_timeout=PATIENCE)
-        return {name: _described(name, clients, admin, future) for name, future in futures.items()}
+    futures = admin.client.describe_topics(TopicCollection(list(names)), request_timeout=patience)
+    return {name: _described(name, admin, future) for name, future in futures.items()}
 
 
-def _described(name: str, clients: Clients, admin: Admin, future: Any) -> Topic:
+def _described(name: str, admin: Admin, future: Any) -> Topic:
     from confluent_kafka import KafkaException
 
     try:
@@ -62,9 +73,7 @@ def _described(name: str, clients: Clients, admin: Admin, future: Any) -> Topic:
     except KafkaException as error:
         if error.args[0].name() != "UNKNOWN_TOPIC_OR_PART":
             raise
-        raise TopicMissing(
-            f"there is no topic {name!r} at {clients.brokers}", hint="create it, or mend its name", topic=name
-        ) from error
+        raise TopicMissing(f"there is no topic {name!r}", hint="create it, or mend its name", topic=name) from error
     partitions = tuple(sorted(partition.id for partition in found.partitions))
     replication = min((len(partition.replicas) for partition in found.partitions), default=1)
     return Topic(name, str(found.topic_id), partitions, replication)

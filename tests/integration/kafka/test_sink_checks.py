@@ -207,15 +207,16 @@ def test_what_a_user_may_not_do_is_named_one_by_one_until_it_may(new_broker: New
     with pytest.raises(KafkaRefused, match="may not write"):
         sink.check(SCHEMA)
     allow(broker, "alice", ResourceType.TOPIC, name, "WRITE")
+    with pytest.raises(KafkaRefused, match="transactions") as caught:
+        sink.check(SCHEMA)
+    assert "transactional ids that begin" in str(caught.value.hint)
+    allow(broker, "alice", ResourceType.TRANSACTIONAL_ID, "krishiv-", "WRITE", "DESCRIBE")
     sink.check(SCHEMA)
     with pytest.raises(KafkaRefused), opened(sink, slot=None, store=store):
         pass  # the control topic cannot be made
     allow(broker, "alice", ResourceType.TOPIC, f"{name}-marks", "CREATE", "READ", "WRITE", "DESCRIBE_CONFIGS")
     with opened(sink, slot=None, store=store) as committer:
         assert committer.marks("shop") == []
-        with pytest.raises(KafkaRefused, match="transactional ids that begin"):
-            committer.last_applied("0" * 32, 0) or committer.apply(0, 1, 0, 1, iter([]))
-        allow(broker, "alice", ResourceType.TRANSACTIONAL_ID, "krishiv-", "WRITE", "DESCRIBE")
         committer.apply(0, 1, 0, 1, iter([]))
         assert committer.last_applied(committer.ctx.lineage, 0) == 1
 

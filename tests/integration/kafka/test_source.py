@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewPartitions
+from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 import krishiv_stream as ks
 from krishiv_checkpoint import MemoryStore
@@ -29,9 +29,12 @@ from krishiv_connectors.kafka._errors import (
 from krishiv_guarantees import ConfigurationError, KrishivError
 from tests.integration.jobs import wait_until
 from tests.integration.kafka.clients import WAIT, begin
+from tests.services.fixtures import create_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
+
+    from krishiv_connectors import Reader
 
 pytestmark = [pytest.mark.server("kafka"), pytest.mark.timeout(90)]
 
@@ -323,6 +326,35 @@ def failure(
     return raised.value
 
 
+def make_again(client: Mapping[str, Any], name: str) -> None:
+    """Delete a topic, and make one of the same name, as soon as the broker lets it."""
+    admin = AdminClient({**client, "log_level": 0})
+    admin.delete_topics([name])[name].result(WAIT)
+    wait_until(lambda: admin.create_topics([NewTopic(name, 1, 1)])[name].exception(WAIT) is None)
+
+
+@contextmanager
+def opened(read: ks.KafkaSource) -> Generator[Reader[int]]:
+    """Give a reader of the one partition."""
+    (split,) = read.splits()
+    ctx = SourceContext()
+    with closing(ctx), closing(read.open(split, split.start, ctx)) as reader:
+        yield reader
+
+
+def taken(reader: Reader[int], count: int) -> list[int]:
+    """Read until there are `count` records, and return them."""
+    found: list[int] = []
+
+    def enough() -> bool:
+        batch = reader.read()
+        found.extend([] if batch is None else batch.column("n").to_pylist())
+        return len(found) >= count
+
+    wait_until(enough)
+    return found
+
+
 def test_a_topic_that_was_made_again_is_refused(kafka, topic, session):
     name, store, out = topic(1), MemoryStore(), ks.MemorySink()
     put(kafka.client(), name, [1])
@@ -330,17 +362,51 @@ def test_a_topic_that_was_made_again_is_refused(kafka, topic, session):
     with session.start_in(store, pipeline, job="j") as handle:
         wait_until(lambda: handle.status().rows_in == 1)
         handle.stop()
-    admin = AdminClient(kafka.client())
-    admin.delete_topics([name])[name].result(WAIT)
-    from confluent_kafka.cimpl import NewTopic
-
-    def made_again() -> bool:
-        future = admin.create_topics([NewTopic(name, 1, 1)])[name]
-        return future.exception(WAIT) is None
-
-    wait_until(made_again)
+    make_again(kafka.client(), name)
     put(kafka.client(), name, [1, 2, 3])
     assert isinstance(failure(session, store, source(kafka.client(), name), out), TopicRecreated)
+
+
+def test_a_topic_that_is_made_again_while_it_is_read_is_refused_at_the_next_barrier(kafka, topic):
+    """The client goes on in the new topic as if nothing had happened, at an offset that is there too."""
+    name = topic(1)
+    put(kafka.client(), name, [1, 2, 3])
+    with opened(source(kafka.client(), name)) as reader:
+        assert taken(reader, 3) == [1, 2, 3]
+        assert reader.position() == 3
+        make_again(kafka.client(), name)
+        put(kafka.client(), name, range(10, 20))
+        taken(reader, 1)
+        with pytest.raises(TopicRecreated) as raised:
+            reader.position()
+    assert raised.value.hint
+
+
+def test_a_topic_that_is_made_again_and_is_shorter_is_named_so(kafka, topic):
+    name = topic(1)
+    put(kafka.client(), name, [1, 2, 3])
+    with opened(source(kafka.client(), name)) as reader:
+        taken(reader, 3)
+        make_again(kafka.client(), name)
+        put(kafka.client(), name, [4])
+        with pytest.raises((TopicRecreated, TopicMissing)):
+            taken(reader, 1)
+
+
+def test_a_barrier_does_not_wait_for_brokers_that_are_away(own_kafka):
+    """Whether the topic is still the same is asked at the next one."""
+    name = create_topic(own_kafka.client())
+    put(own_kafka.client(), name, [1, 2, 3])
+    with opened(source(own_kafka.client(), name)) as reader:
+        taken(reader, 3)
+        own_kafka.kill()
+        began = time.monotonic()
+        assert reader.position() == 3
+        assert time.monotonic() - began < 5
+        own_kafka.start()
+        make_again(own_kafka.client(), name)
+        with pytest.raises(TopicRecreated):
+            reader.position()
 
 
 def test_a_topic_that_is_deleted_while_it_is_read_stops_the_job(kafka, topic, session):
