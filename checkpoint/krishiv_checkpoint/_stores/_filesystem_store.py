@@ -74,7 +74,7 @@ class FilesystemStore:
         """Open a blob for writing; `finish` renames it to its place. If there is no space, nothing remains of it."""
         self._path(key)
         with self._temporary(key) as file:
-            yield _FileWriter(file, key, self._move)
+            yield _FileWriter(file, key, self._rename)
 
     def get(self, key: str) -> memoryview:
         """Return the bytes of `key`, mapped if they are many; raise `KeyMissing` if there are none."""
@@ -107,11 +107,6 @@ class FilesystemStore:
         if check_key(key).partition("/")[0] in _RESERVED:
             raise ValueError(f"{key!r} is not a key: {' and '.join(sorted(_RESERVED))} are the store's own")
         return self.root / key
-
-    def _move(self, file: TemporaryFile, key: str) -> None:
-        path = self._path(key)
-        self._publish(key, path, lambda: file.path.replace(path))
-        sync_directory(path.parent)
 
     @contextmanager
     def _temporary(self, key: str) -> Generator[TemporaryFile]:
