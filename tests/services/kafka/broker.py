@@ -20,9 +20,10 @@ if not __package__:  # run as a script
     sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from tests.services.kafka.install import Installation, Unavailable, installation
-from tests.services.kafka.process import BrokerFailed, archive, end, free_ports, launch, wait_until_ready
+from tests.services.kafka.process import BrokerFailed, archive, free_ports, launch, wait_until_ready
 from tests.services.kafka.security import ADMIN, PROTOCOLS, USERS, Security
 from tests.services.kafka.settings import Ports, prepare_storage, write_settings
+from tests.services.processes import end
 
 if TYPE_CHECKING:
     import subprocess

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import signal
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
-from random import SystemRandom
 from typing import TYPE_CHECKING
 
 from tests.services.kafka.install import Installation, locked
 from tests.services.kafka.probe import cluster_at
 from tests.services.kafka.security import Security
 from tests.services.kafka.settings import Ports, identity_of, prepare_storage, write_settings
+from tests.services.processes import dies_with_parent, end, is_free
+from tests.services.processes import free_ports as chosen_ports
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["BrokerFailed", "archive", "end", "free_ports", "launch", "wait_until_ready"]
+__all__ = ["BrokerFailed", "archive", "free_ports", "launch", "wait_until_ready"]
 
 _PATIENCE = 60.0  # seconds for a start on a busy machine
 _JVM = [
@@ -33,8 +31,6 @@ _JVM = [
     "-XX:-UsePerfData",
     "-Djava.awt.headless=true",
 ]
-# Below the range that the kernel takes for outgoing connections: nobody gets the port of a broker that is down.
-_PORTS = range(20_000, 32_000)
 
 
 class BrokerFailed(Exception):
@@ -43,24 +39,9 @@ class BrokerFailed(Exception):
 
 def free_ports(client: int | None = None) -> Ports:
     """Choose two ports that nobody listens on; `client` is the one chosen by the caller, if any."""
-    if client and not _is_free(client):
+    if client and not is_free(client):
         raise BrokerFailed(f"Address already in use: 127.0.0.1:{client}")
-    chosen = [client] if client else []
-    while len(chosen) < 2:
-        port = SystemRandom().choice(_PORTS)
-        if port not in chosen and _is_free(port):
-            chosen.append(port)
-    return Ports(*chosen)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+    return Ports(*chosen_ports(2, client))
 
 
 def launch(
@@ -69,7 +50,7 @@ def launch(
     """Start the broker whose settings are in `folder`: it dies with the thread that starts it, unless `detached`."""
     logging = f"-Dlog4j2.configurationFile={folder / 'log4j2.xml'}"
     java = [installed.java, *_JVM, *options, logging, "-cp", installed.class_path]
-    binding = [] if detached else _death_with_parent()
+    binding = [] if detached else dies_with_parent()
     with (folder / "broker.out").open("ab") as output:
         return subprocess.Popen(
             [*binding, *java, "kafka.Kafka", str(folder / "server.properties")],
@@ -79,11 +60,6 @@ def launch(
             cwd=folder,
             start_new_session=True,  # an interrupt of the terminal is for the tests, which end their broker
         )
-
-
-def _death_with_parent() -> list[str]:
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "KILL"] if setpriv else []
 
 
 def wait_until_ready(process: subprocess.Popen[bytes], folder: Path, ports: Ports, security: Security) -> None:
@@ -102,18 +78,6 @@ def _last_words(folder: Path) -> str:
         (folder / name).read_text(errors="replace") for name in ("broker.out", "broker.log") if (folder / name).exists()
     ]
     return "".join(said)[-4000:]
-
-
-def end(process: subprocess.Popen[bytes], how: signal.Signals = signal.SIGTERM, patience: float = 20.0) -> None:
-    """End the process and wait for it, by force when it takes too long."""
-    if process.poll() is None:
-        process.send_signal(signal.SIGCONT)
-        process.send_signal(how)
-    try:
-        process.wait(patience)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def archive(installed: Installation) -> Path | None:
