@@ -34,6 +34,10 @@ from krishiv_checkpoint._errors import (
     SinkAhead,
     SinkBehind,
     StoreFull,
+    StoreLibraryMissing,
+    StoreMisnamed,
+    StoreRefused,
+    StoreUnavailable,
     StoreUnwritable,
     TooManyFailedCheckpoints,
 )
@@ -71,7 +75,7 @@ from krishiv_checkpoint._seams import BlobWriter, CheckpointStore, Committer, Da
 from krishiv_checkpoint._settings import CheckpointSettings
 from krishiv_checkpoint._sink_survey import OnSinkAhead
 from krishiv_checkpoint._state_files import read_state, write_state
-from krishiv_checkpoint._stores import FilesystemStore, MemoryStore, PrefixedStore, read_verified
+from krishiv_checkpoint._stores import FilesystemStore, MemoryStore, ObjectStore, PrefixedStore, read_verified
 
 __all__ = [
     "Ack",
@@ -121,6 +125,7 @@ __all__ = [
     "MemoryStore",
     "OnSinkAhead",
     "OpenCommitters",
+    "ObjectStore",
     "OperatorIdentity",
     "OperatorSnapshot",
     "OtherTopology",
@@ -137,6 +142,10 @@ __all__ = [
     "SinkBehind",
     "StateFile",
     "StoreFull",
+    "StoreLibraryMissing",
+    "StoreMisnamed",
+    "StoreRefused",
+    "StoreUnavailable",
     "StoreUnwritable",
     "Takeover",
     "TooManyFailedCheckpoints",

@@ -22,15 +22,20 @@
     ├── OtherTopology           the checkpoint belongs to another pipeline
     ├── JobLocked               another process runs this job
     ├── StoreUnwritable         the checkpoint store may not be written to
+    ├── StoreRefused            the bucket of the checkpoint store is not open to these credentials
+    ├── StoreMisnamed           there can be no checkpoint store at that address
+    ├── StoreLibraryMissing     the library for buckets is not installed
     ├── SavepointExists         the place of a savepoint is taken
     ├── SavepointMissing        there is no savepoint at that place
     ├── SavepointUnsettled      not every sink applied the epoch of the savepoint
     └── ForeignMarks            another lineage of this job wrote to the sink
+    RetriableError
+    └── StoreUnavailable        the checkpoint store does not answer
 """
 
 from __future__ import annotations
 
-from krishiv_guarantees import ConfigurationError, FatalError
+from krishiv_guarantees import ConfigurationError, FatalError, RetriableError
 
 __all__ = [
     "CheckpointFailed",
@@ -53,6 +58,10 @@ __all__ = [
     "SinkAhead",
     "SinkBehind",
     "StoreFull",
+    "StoreLibraryMissing",
+    "StoreMisnamed",
+    "StoreRefused",
+    "StoreUnavailable",
     "StoreUnwritable",
     "TooManyFailedCheckpoints",
 ]
@@ -86,6 +95,30 @@ class StoreFull(FatalError):
     """No space is left in the checkpoint store."""
 
     code = "KS-STORE-FULL"
+
+
+class StoreUnavailable(RetriableError):
+    """The checkpoint store does not answer, or not in time. Field: `key`. A checkpoint fails then, not the job (P4)."""
+
+    code = "KS-STORE-UNAVAILABLE"
+
+
+class StoreRefused(ConfigurationError):
+    """The bucket of the checkpoint store is not open to these credentials. Field: `key`."""
+
+    code = "KS-STORE-REFUSED"
+
+
+class StoreMisnamed(ConfigurationError):
+    """There can be no checkpoint store at that address, or with those settings."""
+
+    code = "KS-STORE-ADDRESS"
+
+
+class StoreLibraryMissing(ConfigurationError):
+    """The library for buckets is not installed."""
+
+    code = "KS-STORE-LIBRARY"
 
 
 class Fenced(FatalError):

@@ -12,6 +12,7 @@ from krishiv_checkpoint import (
     FilesystemStore,
     JobLog,
     MemoryStore,
+    ObjectStore,
     OperatorSnapshot,
     create_savepoint,
 )
@@ -22,10 +23,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(params=["memory", "filesystem"])
+@pytest.fixture(params=["memory", "filesystem", "bucket"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> CheckpointStore:
-    """Both stores."""
-    return MemoryStore() if request.param == "memory" else FilesystemStore(tmp_path / "job")
+    """Every store; the bucket is one in memory."""
+    match request.param:
+        case "memory":
+            return MemoryStore()
+        case "filesystem":
+            return FilesystemStore(tmp_path / "job")
+        case _:
+            return ObjectStore.at("memory:///")
 
 
 @pytest.fixture
