@@ -20,7 +20,7 @@ step = @echo "== $(1)"; began=$$(date +%s); $(2) && echo "== $(1): $$(( $$(date 
 help:
 	@echo "make demo [ARGS=...]    the main job on generated bids, or on your files: killed three times, then compared"
 	@echo "make test [ARGS=...]    style, types, import rules and every test, with a sample of the kill tests"
-	@echo "make faults             every kill test"
+	@echo "make faults             every test of kills and other faults"
 	@echo "make bench [ARGS=...]   throughput and latency beside a batch query"
 	@echo "make certify            certify the shipped combinations anew"
 	@echo "make docs               write docs/errors.md from the code"
@@ -53,7 +53,7 @@ unit: $(VENV)/.dev
 	$(call step,tests,$(PY) -m pytest -n auto --maxprocesses 8 --dist worksteal --durations 20 --durations-min 1 $(ARGS))
 
 faults: $(VENV)/.dev
-	$(call step,kill tests,$(PY) -m pytest -m kill --kills all -n auto --maxprocesses 8 --dist worksteal --durations 20 $(ARGS))
+	$(call step,fault tests,$(PY) -m pytest -m "kill or fault" --kills all -n auto --maxprocesses 8 --dist worksteal --durations 20 $(ARGS))
 
 bench: $(VENV)/.dev
 	@$(PY) -m bench $(ARGS)

@@ -36,7 +36,8 @@ def source(spec: dict[str, Any]) -> ks.Source[Any]:
         case "ndjson":
             return ks.JsonSource(spec["pattern"], schema=SCHEMA)
         case "kafka":
-            return ks.KafkaSource(spec["brokers"], spec["topic"], schema=SCHEMA, until="latest")
+            options = {"until": "latest", **spec.get("options", {})}
+            return ks.KafkaSource(spec["brokers"], spec["topic"], schema=SCHEMA, **options)
         case kind:
             raise ValueError(kind)
 
@@ -51,7 +52,7 @@ def sink(spec: dict[str, Any]) -> ks.Sink:
         case "sqlite":
             return ks.SqliteSink(spec["path"], "out")
         case "kafka":
-            return ks.KafkaSink(spec["brokers"], spec["topic"], key="auction")
+            return ks.KafkaSink(spec["brokers"], spec["topic"], key="auction", **spec.get("options", {}))
         case kind:
             raise ValueError(kind)
 

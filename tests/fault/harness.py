@@ -84,13 +84,7 @@ class Job:
 
     def run(self, failpoints: str = "", kill_after: float | None = None, timeout: float = 60) -> Run:
         """Run one process to its end: killed by a failpoint, after `kill_after` seconds of running, or finished."""
-        path = self.folder / "spec.json"
-        path.write_text(json.dumps(self.spec))
-        environ = {**os.environ, "KRISHIV_FAILPOINTS": failpoints}
-        command = [sys.executable, "-m", "tests.fault.child", str(path)]
-        with subprocess.Popen(
-            command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        ) as process:
+        with self.process(failpoints) as process:
             killer = _Killer(process, kill_after)
             lines = [json.loads(line) for line in killer.lines()]
             stderr = process.stderr.read() if process.stderr is not None else ""
@@ -98,6 +92,16 @@ class Job:
             killer.close()
         self.runs.append(Run(code, lines, stderr))
         return self.runs[-1]
+
+    def process(self, failpoints: str = "") -> subprocess.Popen[str]:
+        """Start one process, which the caller looks after."""
+        path = self.folder / f"spec-{len(self.runs)}.json"
+        path.write_text(json.dumps(self.spec))
+        environ = {**os.environ, "KRISHIV_FAILPOINTS": failpoints}
+        command = [sys.executable, "-m", "tests.fault.child", str(path)]
+        return subprocess.Popen(
+            command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
 
     def finish(self) -> None:
         """Run until the job is finished, without any more kills."""

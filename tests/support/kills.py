@@ -1,6 +1,7 @@
-"""Which kill tests run: all of them, or a seeded sample that kills about twenty times.
+"""Which fault tests run: all of them, or a seeded sample.
 
-A test carries ``@pytest.mark.kill`` (one kill) or ``@pytest.mark.kill(kills=3)``. ``--kills=all`` runs every one.
+A test carries ``@pytest.mark.kill`` (one kill) or ``@pytest.mark.kill(kills=3)``, or, if it freezes processes, stalls
+networks or takes things away, ``@pytest.mark.fault``. ``--kills=all`` runs every one.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ if TYPE_CHECKING:
 
     import pytest
 
-__all__ = ["SAMPLE", "kills_of", "sample"]
+__all__ = ["FAULTS", "KILLS", "kills_of", "sample"]
 
-SAMPLE = 20
-"""Kills in a sample."""
+KILLS, FAULTS = 20, 8
+"""Kills, and tests of other faults, in a sample."""
 
 
 def kills_of(item: pytest.Item) -> int:
@@ -26,15 +27,21 @@ def kills_of(item: pytest.Item) -> int:
 
 
 def sample(items: Sequence[pytest.Item], seed: int) -> tuple[list[pytest.Item], list[pytest.Item]]:
-    """Split `items` into those to run and those to leave out. Tests that do not kill always run."""
-    candidates = sorted((item for item in items if kills_of(item)), key=lambda item: item.nodeid)
+    """Split `items` into those to run and those to leave out. Tests of no faults always run."""
+    kills = {item: kills_of(item) for item in items if kills_of(item)}
+    others = {item: 1 for item in items if item.get_closest_marker("fault") and item not in kills}
+    left_out = {*kills, *others} - _drawn(kills, KILLS, seed) - _drawn(others, FAULTS, seed)
+    return [item for item in items if item not in left_out], [item for item in items if item in left_out]
+
+
+def _drawn(weights: dict[pytest.Item, int], enough: int, seed: int) -> set[pytest.Item]:
+    candidates = sorted(weights, key=lambda item: item.nodeid)
     random.Random(seed).shuffle(candidates)
-    chosen: set[str] = set()
-    kills = 0
+    chosen: set[pytest.Item] = set()
+    total = 0
     for item in candidates:
-        if kills >= SAMPLE:
+        if total >= enough:
             break
-        chosen.add(item.nodeid)
-        kills += kills_of(item)
-    kept = [item for item in items if not kills_of(item) or item.nodeid in chosen]
-    return kept, [item for item in items if kills_of(item) and item.nodeid not in chosen]
+        chosen.add(item)
+        total += weights[item]
+    return chosen

@@ -57,6 +57,8 @@ class Broker:
         Who needs none.
     settings : Mapping[str, str]
         Further lines of ``server.properties``.
+    proxy : int, optional
+        The port of a proxy before it, to which clients that came by `hidden` are sent again.
     detached : bool
         Whether it outlives the thread that starts it.
     """
@@ -71,12 +73,14 @@ class Broker:
         authorize: bool = False,
         super_users: tuple[str, ...] = (),
         settings: Mapping[str, str] | None = None,
+        proxy: int | None = None,
         detached: bool = False,
     ) -> None:
         self._temporary = folder is None
         self.folder = Path(tempfile.mkdtemp(prefix="krishiv-kafka-")) if folder is None else folder.absolute()
         self.security = Security(security, self.folder, users, authorize, super_users)
         self._port, self._settings, self._detached = port, dict(settings or {}), detached
+        self._proxy = proxy
         self._ports: Ports | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -86,6 +90,13 @@ class Broker:
         if self._ports is None:
             raise BrokerFailed("the broker was not started")
         return f"127.0.0.1:{self._ports.client}"
+
+    @property
+    def hidden(self) -> int:
+        """The port behind the proxy."""
+        if self._ports is None:
+            raise BrokerFailed("the broker was not started")
+        return self._ports.hidden
 
     @property
     def pid(self) -> int:
@@ -118,7 +129,7 @@ class Broker:
     def _attempt(self, installed: Installation, may_fail: bool) -> bool:
         _set_logs_aside(self.folder)
         ports = self._ports or free_ports(self._port)
-        write_settings(self.folder, ports, self.security, self._settings)
+        write_settings(self.folder, ports, self.security, self._settings, self._proxy)
         classes = archive(installed)
         options = [f"-XX:SharedArchiveFile={classes}"] if classes else []
         process = launch(installed, self.folder, options, detached=self._detached)

@@ -38,10 +38,10 @@ class BrokerFailed(Exception):
 
 
 def free_ports(client: int | None = None) -> Ports:
-    """Choose two ports that nobody listens on; `client` is the one chosen by the caller, if any."""
+    """Choose ports that nobody listens on; `client` is the one chosen by the caller, if any."""
     if client and not is_free(client):
         raise BrokerFailed(f"Address already in use: 127.0.0.1:{client}")
-    return Ports(*chosen_ports(2, client))
+    return Ports(*chosen_ports(3, client))
 
 
 def launch(

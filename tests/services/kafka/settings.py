@@ -69,26 +69,41 @@ _LOGGING = """\
 
 @dataclass(frozen=True)
 class Ports:
-    """Where the broker and its controller listen, on the loopback address."""
+    """Where the broker and its controller listen, on the loopback address.
+
+    Parameters
+    ----------
+    hidden : int
+        Where the broker listens for clients that it sends to a proxy.
+    """
 
     client: int
     controller: int
+    hidden: int
 
 
-def write_settings(folder: Path, ports: Ports, security: Security, extra: Mapping[str, str]) -> None:
-    """Write ``server.properties`` and ``log4j2.xml``."""
-    client, controller = (f"//127.0.0.1:{port}" for port in (ports.client, ports.controller))
+def write_settings(
+    folder: Path, ports: Ports, security: Security, extra: Mapping[str, str], proxy: int | None = None
+) -> None:
+    """Write ``server.properties`` and ``log4j2.xml``; clients that come by the port `proxy` are sent there again."""
     place = {
-        "listeners": f"CLIENT:{client},CONTROLLER:{controller}",
-        "advertised.listeners": f"CLIENT:{client}",
-        "listener.security.protocol.map": f"CONTROLLER:PLAINTEXT,CLIENT:{security.protocol}",
+        "listeners": f"{_at('CLIENT', ports.client)},{_at('CONTROLLER', ports.controller)}",
+        "advertised.listeners": _at("CLIENT", ports.client),
+        "listener.security.protocol.map": f"CONTROLLER:PLAINTEXT,CLIENT:{security.protocol},PROXY:{security.protocol}",
         "controller.quorum.voters": f"1@127.0.0.1:{ports.controller}",
         "log.dirs": str(folder / "data"),
     }
+    if proxy is not None:
+        place["listeners"] += f",{_at('PROXY', ports.hidden)}"
+        place["advertised.listeners"] += f",{_at('PROXY', proxy)}"
     session = _SESSION_AFTER_KILL if _was_killed(folder / "data") else _SESSION
     settings = {**_SETTINGS, **session, **place, **security.server(), **extra}
     (folder / "server.properties").write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
     (folder / "log4j2.xml").write_text(_LOGGING.format(path=folder / "broker.log"))
+
+
+def _at(listener: str, port: int) -> str:
+    return f"{listener}://127.0.0.1:{port}"
 
 
 def _was_killed(data: Path) -> bool:

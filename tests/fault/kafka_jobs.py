@@ -1,0 +1,146 @@
+"""Jobs over topics: rows sent with aborted ones between, output watched while it grows, processes stopped and woken."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from confluent_kafka import Producer
+
+from tests.fault.harness import Job, make_input
+from tests.integration.jobs import wait_until
+from tests.services.fixtures import create_topic
+from tests.support.kafka_reader import READ_UNCOMMITTED, Watcher, read_topic
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Generator, Mapping
+
+    from tests.support.kafka_reader import Record
+
+__all__ = ["PARTITIONS", "RATE", "ROWS", "KafkaJob", "errors_of", "kafka_job", "send", "wait_until_stopped"]
+
+ROWS, RATE, PARTITIONS = 20_000, 16_000, 3
+_WAIT = 30.0
+
+
+@dataclass
+class KafkaJob(Job):
+    """A job that reads topics, and perhaps writes one.
+
+    Parameters
+    ----------
+    client : mapping
+        Settings with which readers from outside connect.
+    """
+
+    client: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    watcher: Watcher | None = None
+
+    @property
+    def output(self) -> str:
+        """The topic it writes to."""
+        (sink,) = self.spec["sinks"].values()
+        topic: str = sink["topic"]
+        return topic
+
+    def records(self, isolation: str = READ_UNCOMMITTED) -> list[Record]:
+        """Return what is in the output topic, aborted messages too unless `isolation` is another."""
+        return read_topic(self.client, self.output, isolation)
+
+    def entries(self) -> list[str]:
+        """Return the names of the entries in its log."""
+        log = Path(self.spec["session"]["data_dir"]) / "jobs" / "job" / "log"
+        return sorted(path.name for path in log.glob("*.json"))
+
+    @contextmanager
+    def watched(self) -> Generator[None]:
+        """Have the output watched all the time by a process that reads what is committed."""
+        with Watcher(self.client, self.output, self.folder / "watcher") as self.watcher:
+            yield
+
+    def check(self) -> None:
+        """Compare outputs with the batch answer, and what was seen at any time with what is there at the end."""
+        super().check()
+        if self.watcher is not None:
+            seen = self.watcher.stop()
+            assert sorted(seen, key=lambda record: record[:2]) == self.records("read_committed")
+
+
+def kafka_job(
+    folder: Path,
+    client: Mapping[str, Any],
+    *,
+    brokers: str | None = None,
+    shape: str = "rows",
+    sink: str = "kafka",
+    seed: int = 0,
+    rate: int = RATE,
+    source_options: Mapping[str, Any] | None = None,
+    sink_options: Mapping[str, Any] | None = None,
+    **session: Any,
+) -> KafkaJob:
+    """Return a job over a fresh topic, into another one or into Parquet files.
+
+    Parameters
+    ----------
+    client : mapping
+        Settings of clients that are not the job's.
+    brokers : str, optional
+        Where the job connects; by default as `client` does.
+    """
+    pattern = make_input(folder / "in", rows=ROWS, seed=seed)
+    topic = create_topic(client, PARTITIONS)
+    send(client, topic, pattern)
+    brokers = brokers or client["bootstrap.servers"]
+    target: dict[str, Any] = {"kind": "parquet", "path": str(folder / shape)}
+    if sink == "kafka":
+        target = {"kind": "kafka", "brokers": brokers, "topic": create_topic(client, PARTITIONS)}
+        target |= {"options": dict(sink_options or {})}
+    spec = {
+        "source": {"kind": "kafka", "brokers": brokers, "topic": topic, "options": dict(source_options or {})},
+        "answer": {"kind": "parquet", "pattern": pattern},
+        "rate": rate,
+        "sinks": {shape: target},
+        "session": {"data_dir": str(folder / "data"), "checkpoint_interval": "100ms", "parallelism": 2, **session},
+    }
+    return KafkaJob(folder, spec, client=client)
+
+
+def send(client: Mapping[str, Any], topic: str, pattern: str, partitions: tuple[int, ...] = (0, 1, 2)) -> None:
+    """Write the rows of Parquet files as JSON, in their order within each partition, with aborted ones between."""
+    lines = pl.read_parquet(pattern).write_ndjson().encode().splitlines()
+    producer = Producer({**client, "log_level": 0, "transactional.id": f"for-{topic}"})
+    producer.init_transactions(_WAIT)
+    for begin in range(0, len(lines), 1_000):
+        for commit in (False, True):
+            producer.begin_transaction()
+            for index, line in enumerate(lines[begin : begin + 1_000]):
+                producer.produce(topic, line, partition=partitions[index % len(partitions)])
+            assert producer.flush(_WAIT) == 0
+            if commit:
+                producer.commit_transaction(_WAIT)
+            else:
+                producer.abort_transaction(_WAIT)
+
+
+def wait_until_stopped(process: subprocess.Popen[str]) -> None:
+    """Wait until SIGSTOP has stopped the process."""
+    stat = Path(f"/proc/{process.pid}/stat")
+    wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T")
+
+
+def errors_of(process: subprocess.Popen[str], timeout: float = 60) -> str:
+    """Wait for the end of a process, and return what it printed to stderr; one that does not end is killed."""
+    try:
+        _, stderr = process.communicate(timeout=timeout)
+    finally:
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+    return stderr
