@@ -6,11 +6,14 @@ Prints one JSON line when the job runs, one per checkpoint, and one at the end.
 from __future__ import annotations
 
 import json
+import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 import krishiv_stream as ks
 from krishiv_stream import col
@@ -24,6 +27,9 @@ SCHEMA = pa.schema(
     ]
 )
 """Columns of every input."""
+
+ROUTED = pa.schema([(name, pa.int64()) for name in ("id", "auction", "price")] + [("topic", pa.string())])
+"""Columns of the rows that go to several topics."""
 
 
 def source(spec: dict[str, Any]) -> ks.Source[Any]:
@@ -66,15 +72,26 @@ def pipeline(spec: dict[str, Any]) -> ks.Pipeline:
         name="bids",
         max_rate=spec.get("rate"),
     ).filter(col("price") > 10)
-    written = [_shape(rows, shape).write(sink(spec["sinks"][shape]), name=shape) for shape in spec["sinks"]]
+    written = [
+        _shape(rows, shape, spec["sinks"][shape].get("topic", [])).write(sink(spec["sinks"][shape]), name=shape)
+        for shape in spec["sinks"]
+    ]
     return written[0] if len(written) == 1 else ks.Pipeline.of(*written)
 
 
-def _shape(rows: ks.Stream, shape: str) -> ks.Stream:
+def _shape(rows: ks.Stream, shape: str, topics: list[str]) -> ks.Stream:
     if shape == "rows":
         return rows.select("id", "auction", "price")
+    if shape == "routed":
+        return rows.select("id", "auction", "price").map_batches(partial(_with_topic, topics), schema=ROUTED)
     windows = rows.key_by("auction").window(ks.tumble("10s") if shape == "tumble" else ks.hop("10s", "5s"))
     return windows.aggregate(bids=ks.count(), revenue=ks.sum("price"), top=ks.max("price"))
+
+
+def _with_topic(topics: list[str], batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Add the topic that a row goes to: rows with even ids to the first, others to the second."""
+    odd = pc.bit_wise_and(batch.column("id"), 1)
+    return batch.append_column("topic", pc.take(pa.array(topics), odd))
 
 
 def main() -> None:
@@ -82,6 +99,7 @@ def main() -> None:
     spec = json.loads(Path(sys.argv[1]).read_text())
     session = ks.Session(profile="single-node-durable", allow_uncertified=True, **spec["session"])
     with session.start(pipeline(spec), job=spec.get("job", "job"), **spec.get("run", {})) as handle:
+        signal.signal(signal.SIGTERM, lambda *_: handle.request_stop())
         print(json.dumps({"event": "started"}), flush=True)
         if spec.get("savepoint"):
             print(json.dumps({"event": "savepoint", "location": handle.savepoint(spec["savepoint"])}), flush=True)

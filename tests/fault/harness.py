@@ -10,9 +10,10 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
@@ -23,6 +24,9 @@ import pyarrow.parquet as pq
 
 from tests.fault.child import SCHEMA
 from tests.support.kafka_reader import read_topic
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 ROOT = Path(__file__).parents[2]
 
@@ -93,15 +97,20 @@ class Job:
         self.runs.append(Run(code, lines, stderr))
         return self.runs[-1]
 
-    def process(self, failpoints: str = "") -> subprocess.Popen[str]:
-        """Start one process, which the caller looks after."""
+    @contextmanager
+    def process(self, failpoints: str = "") -> Generator[subprocess.Popen[str]]:
+        """Start one process; it is killed if it is still there at the end of the block."""
         path = self.folder / f"spec-{len(self.runs)}.json"
         path.write_text(json.dumps(self.spec))
         environ = {**os.environ, "KRISHIV_FAILPOINTS": failpoints}
         command = [sys.executable, "-m", "tests.fault.child", str(path)]
-        return subprocess.Popen(
+        with subprocess.Popen(
             command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def finish(self) -> None:
         """Run until the job is finished, without any more kills."""

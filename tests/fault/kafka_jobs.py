@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,11 +134,6 @@ def wait_until_stopped(process: subprocess.Popen[str]) -> None:
 
 
 def errors_of(process: subprocess.Popen[str], timeout: float = 60) -> str:
-    """Wait for the end of a process, and return what it printed to stderr; one that does not end is killed."""
-    try:
-        _, stderr = process.communicate(timeout=timeout)
-    finally:
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
-            process.communicate()
+    """Wait for the end of a process, and return what it printed to stderr."""
+    _, stderr = process.communicate(timeout=timeout)
     return stderr

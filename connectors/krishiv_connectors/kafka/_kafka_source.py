@@ -13,7 +13,7 @@ from krishiv_connectors.kafka._errors import SchemaDrift
 from krishiv_connectors.kafka._fetching import Fetcher
 from krishiv_connectors.kafka._records import Records, metadata_fields
 from krishiv_connectors.kafka._sampling import infer_schema
-from krishiv_connectors.kafka._starts import BEGINNING, check_start, start_offsets
+from krishiv_connectors.kafka._starts import beginnings, check_start, start_offsets
 from krishiv_connectors.kafka._topic_ids import check_topic_id
 from krishiv_connectors.kafka._topics import describe_topics, list_offsets
 from krishiv_guarantees import ConfigurationError, SourceCapabilities
@@ -127,7 +127,7 @@ class KafkaSource(Source[int]):
     def later_splits(self) -> Sequence[Split]:
         """Return a split for each partition, as it is to be read if it is new: from its beginning."""
         topics = describe_topics(self._clients, self.topics)
-        return self._splits_of(topics, dict.fromkeys(_partitions(topics), BEGINNING))
+        return self._splits_of(topics, beginnings(self._clients, _partitions(topics)))
 
     def open(self, split: Split, position: int | None, ctx: SourceContext) -> Reader[int]:
         """Begin to fetch a partition.
@@ -145,7 +145,7 @@ class KafkaSource(Source[int]):
         fetcher = self._fetcher(ctx)
         check_topic_id(topic, split.payload["id"], fetcher.topics[topic].id)
         self._check_drift(topic, split.payload["schema"])
-        at = BEGINNING if position is None else position
+        at = split.start if position is None else position
         columns = self.schema().names if ctx.columns is None else ctx.columns
         records = Records(self._decoding(), columns, ctx.bad_rows)
         queue = fetcher.add((topic, number), at)

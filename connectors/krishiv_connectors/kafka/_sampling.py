@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from krishiv_connectors.codecs import infer_json_schema
 from krishiv_connectors.kafka._client import kafka_errors
-from krishiv_connectors.kafka._starts import BEGINNING
 from krishiv_connectors.kafka._topics import PATIENCE, describe_topics
 from krishiv_guarantees import ConfigurationError
 
@@ -42,10 +41,10 @@ def infer_schema(clients: Clients, topics: Sequence[str]) -> pa.Schema:
 
 
 def _first_values(clients: Clients, topics: Sequence[str]) -> list[bytes]:
-    from confluent_kafka import TopicPartition
+    from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
     found = describe_topics(clients, topics)
-    places = [TopicPartition(t.name, number, BEGINNING) for t in found.values() for number in t.partitions]
+    places = [TopicPartition(t.name, number, OFFSET_BEGINNING) for t in found.values() for number in t.partitions]
     consumer: Any = clients.consumer(enable_partition_eof=True)
     values: list[bytes] = []
     ended = 0

@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 
     from krishiv_connectors.kafka._client import Clients
 
-__all__ = ["BEGINNING", "Start", "check_start", "start_offsets"]
-
-BEGINNING = -2
-"""Kafka's name for the oldest record that there is."""
+__all__ = ["Start", "beginnings", "check_start", "start_offsets"]
 
 Start = str | datetime | Mapping[int, int] | Mapping[Partition, int]
 """``"earliest"``, ``"latest"``, ``"group"``, a moment, or offsets by partition (of the one topic) or topic and
@@ -49,19 +46,28 @@ def check_start(start: object, topics: Sequence[str], group: str | None) -> None
 def start_offsets(
     clients: Clients, start: Start, partitions: Sequence[Partition], *, group: str | None, committed: bool
 ) -> dict[Partition, int]:
-    """Return where to begin each of `partitions`: an offset, or `BEGINNING`."""
+    """Return the offset at which to begin each of `partitions`.
+
+    Always a number: "the oldest" would be another record when some have been deleted, and nobody would see that.
+    """
     match start:
         case "latest":
             return dict(list_offsets(clients, partitions, lambda spec: spec.latest(), committed=committed))
         case "group":
-            return _group_offsets(clients, group or "", partitions)
+            found = _group_offsets(clients, group or "", partitions)
         case datetime():
             return _offsets_since(clients, start, partitions, committed=committed)
         case Mapping():
             given = {key if isinstance(key, tuple) else (partitions[0][0], key): at for key, at in start.items()}
-            return {partition: given.get(partition, BEGINNING) for partition in partitions}
+            found = {partition: given[partition] for partition in partitions if partition in given}
         case _:
-            return dict.fromkeys(partitions, BEGINNING)
+            found = {}
+    return {**beginnings(clients, [partition for partition in partitions if partition not in found]), **found}
+
+
+def beginnings(clients: Clients, partitions: Sequence[Partition]) -> dict[Partition, int]:
+    """Return the offset of the oldest record of each of `partitions`, or where its first one will be."""
+    return dict(list_offsets(clients, partitions, lambda spec: spec.earliest(), committed=False))
 
 
 def _offsets_since(
@@ -76,7 +82,7 @@ def _offsets_since(
 
 
 def _group_offsets(clients: Clients, group: str, partitions: Sequence[Partition]) -> dict[Partition, int]:
-    """Return what `group` has committed; a partition of which it has not is read from its beginning."""
+    """Return what `group` has committed, for the partitions of which it has."""
     from confluent_kafka import TopicPartition
 
     consumer: Any = clients.consumer(group_id=group)
@@ -86,4 +92,4 @@ def _group_offsets(clients: Clients, group: str, partitions: Sequence[Partition]
             found = consumer.committed(places, timeout=PATIENCE)
     finally:
         consumer.close()
-    return {(at.topic, at.partition): at.offset if at.offset >= 0 else BEGINNING for at in found}
+    return {(at.topic, at.partition): at.offset for at in found if at.offset >= 0}

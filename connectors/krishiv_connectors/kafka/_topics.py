@@ -7,16 +7,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from krishiv_connectors.kafka._errors import TopicMissing
+from krishiv_guarantees import KrishivError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from krishiv_connectors.kafka._client import Admin, Clients
 
-__all__ = ["PATIENCE", "Partition", "Topic", "ask_for_topics", "describe_topics", "list_offsets"]
+__all__ = ["PATIENCE", "Partition", "Topic", "ask_for_topics", "describe_topics", "list_offsets", "missing_topic"]
 
 PATIENCE = 10.0
 """Seconds that a question to the cluster may take."""
+
+_A_MOMENT = 2.0
 
 Partition = tuple[str, int]
 """A topic's name and the number of one of its partitions."""
@@ -49,6 +52,18 @@ def describe_topics(clients: Clients, names: Sequence[str]) -> dict[str, Topic]:
     """
     with clients.admin(f"topics {', '.join(names)}") as admin:
         return ask_for_topics(admin, names)
+
+
+def missing_topic(clients: Clients, names: Sequence[str]) -> TopicMissing | None:
+    """Return the error about one of `names` that is not there; None if all are, or the cluster does not say."""
+    try:
+        with clients.admin("topics") as admin:
+            ask_for_topics(admin, names, _A_MOMENT)
+    except TopicMissing as missing:
+        return missing
+    except KrishivError:
+        pass
+    return None
 
 
 def ask_for_topics(admin: Admin, names: Sequence[str], patience: float = PATIENCE) -> dict[str, Topic]:

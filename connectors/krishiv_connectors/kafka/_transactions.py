@@ -13,6 +13,7 @@ from krishiv_connectors.kafka._client import translated
 from krishiv_connectors.kafka._errors import KafkaUnfit
 from krishiv_connectors.kafka._outgoing import send
 from krishiv_connectors.kafka._producers import Told, new_producer
+from krishiv_connectors.kafka._topics import missing_topic
 from krishiv_guarantees import KrishivError, RetriableError
 
 if TYPE_CHECKING:
@@ -172,7 +173,10 @@ class Transactions:
                 setting="transaction.max.timeout.ms",
             )
         found = translated(cause, what)
-        return (told.refusal(what) or found) if isinstance(found, RetriableError) else found
+        if not isinstance(found, RetriableError):
+            return found
+        # Messages for a topic that is gone wait in the client, as those for a broker that is away.
+        return told.refusal(what) or missing_topic(settings.clients, settings.topics) or found
 
 
 def end_transactions_of(settings: TransactionSettings, key: SlotKey) -> None:

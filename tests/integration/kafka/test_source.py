@@ -225,7 +225,23 @@ def test_position_before_the_first_record_is_the_beginning(kafka, topic):
             rows += 0 if batch is None else batch.num_rows
             positions.append(reader.position())
     assert rows == 2
-    assert sorted(set(positions) - {1}) == [-2, 2]
+    assert sorted(set(positions) - {1}) == [0, 2]
+
+
+def test_where_the_oldest_record_was_is_remembered_when_it_is_gone(kafka, topic):
+    """A barrier may come before a partition was read at all, and its records be deleted after."""
+    name = topic(1)
+    put(kafka.client(), name, [1, 2, 3])
+    read = source(kafka.client(), name)
+    (split,) = read.splits()
+    (later,) = read.later_splits()
+    assert split.start == later.start == 0
+    admin = AdminClient(kafka.client())
+    for future in admin.delete_records([TopicPartition(name, 0, 2)]).values():
+        future.result(WAIT)
+    with pytest.raises(OffsetGone), closing(SourceContext()) as ctx, closing(read.open(split, 0, ctx)) as reader:
+        taken(reader, 1)
+    assert read.splits()[0].start == 2
 
 
 # --- while it runs
