@@ -32,7 +32,7 @@ def _dispatch(tokens: list[str], *, debug: bool) -> int:
     from krishiv_guarantees import KrishivError
     from krishiv_stream._cli._app import build_app
     from krishiv_stream._cli._exits import Exit, exit_of
-    from krishiv_stream._cli._output import console, print_error
+    from krishiv_stream._cli._output import console, print_error, print_trace
 
     try:
         result = build_app()(tokens)
@@ -41,7 +41,7 @@ def _dispatch(tokens: list[str], *, debug: bool) -> int:
         return Exit.USAGE
     except KrishivError as error:
         if debug:
-            console(stderr=True).print_exception()
+            print_trace(error)
         print_error(error, as_json="--json" in tokens)
         return exit_of(error)
     except KeyboardInterrupt:

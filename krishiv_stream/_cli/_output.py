@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from krishiv_guarantees import KrishivError
 
-__all__ = ["Json", "console", "plain", "print_error", "print_json", "print_records", "print_table"]
+__all__ = ["Json", "console", "plain", "print_error", "print_trace", "print_json", "print_records", "print_table"]
 
 _WIDTH = 400
 
@@ -85,6 +85,18 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     for row in cells:
         table.add_row(*("-" if cell is None else str(cell) for cell in row))
     console().print(table)
+
+
+def print_trace(error: BaseException) -> None:
+    """Print where `error` and what caused it came from to standard error; no lines of source: they may hold secrets."""
+    import traceback
+
+    cause: BaseException | None = error
+    while cause is not None:
+        print(f"Traceback of {type(cause).__module__}.{type(cause).__qualname__}:", file=sys.stderr)
+        for frame in traceback.extract_tb(cause.__traceback__):
+            print(f"  {frame.filename}:{frame.lineno}, in {frame.name}", file=sys.stderr)
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
 
 
 def print_error(error: KrishivError, *, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections import deque
 from itertools import pairwise
 from operator import methodcaller
@@ -34,6 +35,8 @@ _log = logging.getLogger("krishiv_connectors")
 _AT_ONCE = 10_000
 _LONG = 4 * _AT_ONCE
 """Messages in a queue at which its partition is paused."""
+_LAST_WORDS = 3.0
+"""Seconds that a broker has to confirm the last offsets. They are for others to look at."""
 _STATISTICS = 5_000
 """Milliseconds between two reports of the client."""
 
@@ -193,14 +196,21 @@ class Fetcher:
         """Publish what was not confirmed, and leave."""
         try:
             if self._publishing:
-                last = [_at(partition, offset) for partition, offset in self._publishing.items()]
-                with kafka_errors(self._what):
-                    self._consumer.commit(offsets=last, asynchronous=False)
+                self._publish_last()
         except (RetriableError, KafkaRefused) as error:
             _log.warning("offsets were not published: %s", error.message)
         finally:
             self._ids.close()
             self._consumer.close()
+
+    def _publish_last(self) -> None:
+        """Publish what was not confirmed once more, and wait a moment for the broker, not for its return."""
+        self.publish(dict(self._publishing))
+        deadline = time.monotonic() + _LAST_WORDS
+        while self._publishing and time.monotonic() < deadline:
+            self._consumer.poll(0.05)
+        if self._publishing:
+            _log.warning("offsets were not published: the broker did not answer in %g s", _LAST_WORDS)
 
     # ---------------------------------------------------------------- what the client tells
 

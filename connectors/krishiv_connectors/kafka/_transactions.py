@@ -154,7 +154,8 @@ class Transactions:
         except KafkaException as failure:
             error = failure.args[0]
             self.abandon(dead=error.fatal(), abort=error.txn_requires_abort())
-            raise self._named(error) from failure
+            # The client library never lets go of what it raised, and its traceback would keep the producer.
+            raise self._named(error) from failure.with_traceback(None)
         except BaseException as failure:
             self.abandon(abort=isinstance(failure, KrishivError))
             raise
