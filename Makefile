@@ -14,7 +14,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 # Run command $(2) as step $(1), and say how long it took.
 step = @echo "== $(1)"; began=$$(date +%s); $(2) && echo "== $(1): $$(( $$(date +%s) - began )) s"
 
-.PHONY: help demo test lint unit faults bench certify docs clean
+.PHONY: help demo test lint unit faults bench bench-kafka certify docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make test [ARGS=...]    style, types, import rules and every test, with a sample of the kill tests"
 	@echo "make faults             every test of kills and other faults"
 	@echo "make bench [ARGS=...]   throughput and latency beside a batch query"
+	@echo "make bench-kafka        throughput and latency over Kafka, beside bare clients and others; needs Java and Maven"
 	@echo "make certify            certify the shipped combinations anew"
 	@echo "make docs               write docs/errors.md from the code"
 	@echo "make clean              remove what these made"
@@ -58,6 +59,11 @@ faults: $(VENV)/.dev
 bench: $(VENV)/.dev
 	@$(PY) -m bench $(ARGS)
 
+bench-kafka: $(VENV)/.dev
+	@$(PY) -m bench.kafka $(ARGS)
+
+# What starts and kills a Kafka broker, for the connectors that need one. Without Java 17 and Maven they are left out.
+certify: export KRISHIV_CERTIFY_KAFKA ?= $(abspath $(PY)) $(abspath tests/services/kafka/command.py)
 certify: $(VENV)/.dev
 	@$(BIN)/krishiv-stream certify --shipped $(ARGS)
 

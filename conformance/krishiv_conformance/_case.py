@@ -7,17 +7,20 @@ import shutil
 import tempfile
 import time
 import traceback
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from krishiv_conformance._errors import CaseFailed
+from krishiv_conformance._harness import tell_address
+from krishiv_conformance._servers import RunningServer, Servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from krishiv_conformance._harness import SinkHarness, SourceHarness, StoreHarness
+    from krishiv_conformance._harness import Harness, SinkHarness, SourceHarness, StoreHarness
+    from krishiv_conformance._servers import Server
 
 __all__ = ["Case", "CaseResult", "Ground", "NotReached", "expect", "run_case"]
 
@@ -37,7 +40,9 @@ class Ground:
     random : random.Random
         Drawn from the case's name and the seed: the same case with the same seed does the same.
     kills : int
-        Processes killed so far; the case counts.
+        Processes killed so far, servers among them; the case counts.
+    servers : list of RunningServer
+        Those that the case may kill: no other case uses them.
     """
 
     source: SourceHarness
@@ -47,6 +52,13 @@ class Ground:
     seed: int
     random: random.Random
     kills: int = 0
+    servers: list[RunningServer] = field(default_factory=list[RunningServer])
+
+    @property
+    def parts(self) -> tuple[tuple[Harness, Path], ...]:
+        """Each harness with its folder."""
+        harnesses: tuple[Harness, ...] = (self.source, self.sink, self.store)
+        return tuple((harness, self.workdir / harness.role) for harness in harnesses)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +75,15 @@ class Case:
         Raises `CaseFailed` if it does not; `NotReached` if that could not be found out.
     optional : bool
         May stay unreached: the place of the fault is in the connector, whose author marked none.
+    kills_servers : bool
+        It gets servers of its own.
     """
 
     name: str
     about: str
     check: Callable[[Ground], None] = field(repr=False)
     optional: bool = False
+    kills_servers: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +116,14 @@ def expect(holds: bool, problem: str) -> None:
 
 
 def run_case(
-    case: Case, *, source: SourceHarness, sink: SinkHarness, store: StoreHarness, seed: int, keep: Path | None = None
+    case: Case,
+    *,
+    source: SourceHarness,
+    sink: SinkHarness,
+    store: StoreHarness,
+    seed: int,
+    keep: Path | None = None,
+    servers: Servers | None = None,
 ) -> CaseResult:
     """Run one case in a directory of its own and say how it ended.
 
@@ -109,10 +131,14 @@ def run_case(
     ----------
     keep : Path, optional
         Where the directory of a case that failed is moved to, to be looked at.
+    servers : Servers, optional
+        Those that cases share. Without it the case starts what it needs.
     """
     began = time.monotonic()
-    with _ground(case, source, sink, store, seed, keep) as ground:
-        problem, reached = _verdict(case, ground)
+    with ExitStack() as stack:
+        shared = stack.enter_context(Servers()) if servers is None else servers
+        ground = stack.enter_context(_ground(case, source, sink, store, seed, keep))
+        problem, reached = _verdict(case, ground, shared)
     return CaseResult(
         name=case.name,
         seed=seed,
@@ -124,27 +150,35 @@ def run_case(
     )
 
 
-def _verdict(case: Case, ground: Ground) -> tuple[str, bool]:
-    parts = (
-        (ground.source, ground.workdir / "source"),
-        (ground.sink, ground.workdir / "sink"),
-        (ground.store, ground.workdir / "store"),
-    )
-    try:
-        for harness, folder in parts:
-            folder.mkdir()
-            harness.set_up(folder)
-        case.check(ground)
-    except NotReached as missed:
-        return ("" if case.optional else f"could not be brought about: {missed}"), False
-    except CaseFailed as failure:
-        return failure.message, True
-    except Exception:
-        return traceback.format_exc(limit=-6).strip(), True
-    finally:
-        for harness, folder in parts:
-            harness.tear_down(folder)
+def _verdict(case: Case, ground: Ground, shared: Servers) -> tuple[str, bool]:
+    with ExitStack() as stack:
+        try:
+            _set_up(case, ground, shared, stack)
+            case.check(ground)
+        except NotReached as missed:
+            return ("" if case.optional else f"could not be brought about: {missed}"), False
+        except CaseFailed as failure:
+            return failure.message, True
+        except Exception:
+            return traceback.format_exc(limit=-6).strip(), True
     return "", True
+
+
+def _set_up(case: Case, ground: Ground, shared: Servers, stack: ExitStack) -> None:
+    """Give each harness its folder and its server. `stack` gets what is to be done in the end, failed or not."""
+    own: dict[Server, RunningServer] = {}
+    for harness, folder in ground.parts:
+        folder.mkdir()
+        server = harness.server
+        if server is not None and case.kills_servers and server not in own:
+            own[server] = stack.enter_context(RunningServer(server))
+            ground.servers.append(own[server])
+        if server is not None:
+            running = own[server] if case.kills_servers else shared.shared(server)
+            tell_address(folder, running.address)
+    for harness, folder in ground.parts:
+        stack.callback(harness.tear_down, folder)
+        harness.set_up(folder)
 
 
 @contextmanager

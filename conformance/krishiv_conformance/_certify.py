@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from krishiv_conformance._case import Case, CaseResult
     from krishiv_conformance._evidence import Parts
     from krishiv_conformance._harness import Harness
+    from krishiv_conformance._servers import Servers
     from krishiv_conformance._subjects import Combination, Subject
     from krishiv_guarantees import Certificate, FaultRun
 
@@ -36,6 +37,8 @@ class Options:
         Cases at a time.
     fresh : frozenset of Harness
         Parts whose matrix is run even if a certificate over the same code has its results.
+    servers : Servers
+        Those that cases share.
     report : callable
         Told of each case that ended.
     keep : Path, optional
@@ -45,6 +48,7 @@ class Options:
     seed: int
     jobs: int
     fresh: frozenset[Harness]
+    servers: Servers
     report: Callable[[Subject, CaseResult], None]
     keep: Path | None = None
 
@@ -144,4 +148,11 @@ def _chosen(subject: Subject, patterns: Sequence[str]) -> tuple[Case, ...]:
 
 def run_cases(subjects: Sequence[Subject], options: Options) -> list[list[CaseResult]]:
     """Run the cases of `subjects` and return their results, per subject."""
-    return run_subjects(subjects, seed=options.seed, jobs=options.jobs, report=options.report, keep=options.keep)
+    return run_subjects(
+        subjects,
+        seed=options.seed,
+        jobs=options.jobs,
+        servers=options.servers,
+        report=options.report,
+        keep=options.keep,
+    )

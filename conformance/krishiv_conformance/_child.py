@@ -1,7 +1,7 @@
 """A job in a process of its own, to be killed: ``python -m krishiv_conformance._child SPEC``, the spec as JSON.
 
-SIGTERM stops the job. Prints one JSON object per line: ``started``, ``epoch`` (whenever one completes or is
-committed), ``savepoint``, ``ended``, and ``failed`` with the error's code.
+SIGTERM stops the job. Prints one JSON object per line: ``begun`` (before anything is connected to), ``started``,
+``epoch`` (whenever one completes or is committed), ``savepoint``, ``ended``, and ``failed`` with the error's code.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ def _run(spec: JobSpec) -> ks.JobResult:
     }
     settings.update(harness_at(spec.store).settings(Path(spec.workdir) / STORE))
     session = ks.Session(**settings)
+    _say("begun")
     with session.start(pipeline_of(spec), job=spec.job, take_over=spec.take_over) as handle:
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=handle.request_stop).start())
         _say("started")

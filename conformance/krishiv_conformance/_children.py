@@ -57,6 +57,11 @@ class Ended:
         return self.code == 0 and self.last.get("state") == "finished"
 
     @property
+    def failed(self) -> bool:
+        """Whether its job ended with an error that says what was wrong."""
+        return self.code > 0 and self.last.get("event") == "failed"
+
+    @property
     def last(self) -> dict[str, Any]:
         """The last event; empty if there was none."""
         return self.events[-1] if self.events else {}
@@ -111,12 +116,13 @@ class Child:
         self._reader.join()
         return Ended(code, tuple(self._events), self._log.read_text(errors="replace")[-2000:].strip())
 
+    def wait_begun(self) -> bool:
+        """Wait until it is about to start its job; False if the process ended before."""
+        return self._wait_said("begun")
+
     def wait_started(self) -> bool:
         """Wait until its job runs; False if the process ended before."""
-        with self._changed:
-            if self._changed.wait_for(lambda: "started" in self._said() or self._silent, PATIENCE):
-                return "started" in self._said()
-        raise self._hung()
+        return self._wait_said("started")
 
     def wait_epoch(self, patience: float) -> None:
         """Wait until it completed an epoch of its own, or ended, at most `patience` seconds."""
@@ -145,6 +151,12 @@ class Child:
     def kill(self) -> None:
         """End it with SIGKILL, if it still lives."""
         self._process.kill()
+
+    def _wait_said(self, event: str) -> bool:
+        with self._changed:
+            if self._changed.wait_for(lambda: event in self._said() or self._silent, PATIENCE):
+                return event in self._said()
+        raise self._hung()
 
     def _said(self) -> set[str]:
         return {event["event"] for event in self._events}

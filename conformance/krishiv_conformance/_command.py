@@ -11,7 +11,9 @@ from cyclopts import Parameter
 from krishiv_conformance._certify import Certifying, Options, run_cases, subjects_of
 from krishiv_conformance._errors import TargetMissing
 from krishiv_conformance._find import find_harnesses, known_harnesses, shipped_harnesses
+from krishiv_conformance._left_out import sort_out
 from krishiv_conformance._report import CaseReport, print_cases, print_outcome
+from krishiv_conformance._servers import Servers
 from krishiv_conformance._subjects import Combination, distinct_parts
 from krishiv_stream._cli._exits import Exit
 from krishiv_stream._cli._output import Json
@@ -85,24 +87,27 @@ def certify(
     if list_cases:
         print_cases(subjects_of(combinations, case or ("*",)), as_json=json)
         return Exit.OK
-    everything = frozenset(distinct_parts(combinations))
     report = CaseReport(as_json=json)
-    options = Options(
-        seed=seed,
-        jobs=jobs or os.cpu_count() or 1,
-        fresh=everything if again or shipped else frozenset(under_test),
-        report=report.ended,
-        keep=keep,
-    )
-    if case:
-        run_cases(subjects_of(combinations, case), options)
-        report.finish()
-        return Exit.FAILED if report.failures else Exit.OK
-    certifying = Certifying(combinations, options)
-    certifying.run()
+    with Servers() as servers:
+        able, left_out = sort_out(combinations, servers, named)
+        report.begin(left_out)
+        options = Options(
+            seed=seed,
+            jobs=jobs or os.cpu_count() or 1,
+            fresh=frozenset(distinct_parts(able)) if again or shipped else frozenset(under_test),
+            servers=servers,
+            report=report.ended,
+            keep=keep,
+        )
+        if case:
+            run_cases(subjects_of(able, case), options)
+            report.finish()
+            return Exit.FAILED if report.failures else Exit.OK
+        certifying = Certifying(able, options)
+        certifying.run()
     written = _write(certifying, SHIPPED if shipped else out)
     print_outcome(certifying, written, report)
-    return Exit.FAILED if certifying.refused else Exit.OK
+    return Exit.FAILED if certifying.refused or (shipped and left_out) else Exit.OK
 
 
 def _combinations(named: Sequence[Harness], *, shipped: bool) -> list[Combination]:

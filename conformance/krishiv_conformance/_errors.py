@@ -6,16 +6,26 @@
     ├── TargetMissing      a name given to certify names no class that can be certified
     ├── HarnessMissing     a connector has no harness, so that the suite cannot make or read it
     ├── NotCertifiable     a connector claims no more than it has without a certificate
+    ├── ServerMissing      the server of a connector cannot be started here
     └── CaseUnknown        there is no case of that name
     FatalError
-    └── CaseFailed         a case of the suite found a fault
+    ├── CaseFailed         a case of the suite found a fault
+    └── ServerFailed       the server of a connector did not start, or could not be killed
 """
 
 from __future__ import annotations
 
 from krishiv_guarantees import ConfigurationError, FatalError
 
-__all__ = ["CaseFailed", "CaseUnknown", "HarnessMissing", "NotCertifiable", "TargetMissing"]
+__all__ = [
+    "CaseFailed",
+    "CaseUnknown",
+    "HarnessMissing",
+    "NotCertifiable",
+    "ServerFailed",
+    "ServerMissing",
+    "TargetMissing",
+]
 
 
 class TargetMissing(ConfigurationError):
@@ -36,6 +46,12 @@ class NotCertifiable(ConfigurationError):
     code = "KS-CERTIFY-CAPABILITIES"
 
 
+class ServerMissing(ConfigurationError):
+    """A connector needs a server to be certified, and there is none that the suite could start and kill."""
+
+    code = "KS-CERTIFY-SERVER"
+
+
 class CaseUnknown(ConfigurationError):
     """There is no case of that name for these classes."""
 
@@ -46,3 +62,9 @@ class CaseFailed(FatalError):
     """A case of the conformance suite found a fault: the connector breaks its contract."""
 
     code = "KS-CASE-FAILED"
+
+
+class ServerFailed(FatalError):
+    """The server that a connector is certified with did not start, or could not be killed."""
+
+    code = "KS-CERTIFY-SERVER-FAILED"

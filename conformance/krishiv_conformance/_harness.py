@@ -12,18 +12,20 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from krishiv_checkpoint import CheckpointStore
+    from krishiv_conformance._servers import Server
     from krishiv_connectors import Source, TwoPhaseSink
     from krishiv_stream._session_options import SessionOptions
 
-__all__ = ["Harness", "SinkHarness", "SourceHarness", "StoreHarness", "harness_at", "place_of"]
+__all__ = ["Harness", "SinkHarness", "SourceHarness", "StoreHarness", "harness_at", "place_of", "tell_address"]
+
+_ADDRESS, _NOBODY = "server.address", "127.0.0.1:1"
 
 
 class Harness(ABC):
     """What the three kinds share. Made without arguments, in the suite's process and in every child.
 
     Every method gets `workdir`, a directory of this case alone; whatever must be remembered from one process to the
-    next is kept there. For a system that is a server, make names of topics, tables and so on from ``workdir.name``,
-    which no two cases share.
+    next is kept there. For a system that is a server, see `server`, `address` and `own_name`.
     """
 
     role: ClassVar[str]
@@ -32,23 +34,47 @@ class Harness(ABC):
     """The class under test: exactly the type of what `make` returns."""
     variant: ClassVar[str] = ""
     """What tells this configuration from others of the same class that are certified too: ``"follow"``."""
+    server: ClassVar[Server | None] = None
+    """The server that the connector talks to: the suite starts it, and kills it in cases of its own. None: none."""
 
     @property
     def name(self) -> str:
         """The connector's name, with the variant."""
         return f"{self.connector.__name__}-{self.variant}" if self.variant else self.connector.__name__
 
+    def address(self, workdir: Path) -> str:
+        """Return where the server of this case listens.
+
+        `make` is also called to look at what a connector claims, when no server runs: then this is a place where
+        nobody listens.
+        """
+        place = workdir / _ADDRESS
+        return place.read_text(encoding="utf-8") if place.exists() else _NOBODY
+
+    def own_name(self, workdir: Path) -> str:
+        """Return a name for a topic, a table and so on, of letters, digits and ``_-``: nothing else has it."""
+        return f"{workdir.parent.name}-{self.role}"
+
+    def missing(self) -> str:
+        """Return why the connector cannot be run here, as where its library is not installed; empty: it can."""
+        return ""
+
     def set_up(self, workdir: Path) -> None:  # noqa: B027  an optional hook
-        """Make what has to exist before a job starts: a table, a topic. Called once per case."""
+        """Make what has to exist before a job starts: a table, a topic. Called once per case; the server runs."""
 
     def tear_down(self, workdir: Path) -> None:  # noqa: B027  an optional hook
-        """Remove what `set_up` made outside of `workdir`. Called once per case, also after a failure."""
+        """Remove what `set_up` made outside of `workdir`. Called once per case, also after a failure.
+
+        The server may be dead: trouble with it is not to be raised.
+        """
 
 
 class SinkHarness(Harness):
     """How the suite handles a two-phase sink."""
 
     role = "sink"
+    lag: ClassVar[float] = 0.0
+    """Seconds in which readers may not yet see what was committed: the suite waits so long for rows that it misses."""
 
     @abstractmethod
     def make(self, workdir: Path) -> TwoPhaseSink:
@@ -71,6 +97,8 @@ class SourceHarness(Harness):
     """How the suite handles a source."""
 
     role = "source"
+    quiet: ClassVar[float] = 0.3
+    """Seconds without a row after which a split that never ends has given all it has, the first row included."""
 
     @abstractmethod
     def make(self, workdir: Path) -> Source[Any]:
@@ -111,6 +139,11 @@ class StoreHarness(Harness):
     @abstractmethod
     def settings(self, workdir: Path) -> SessionOptions:
         """Return the session's settings that keep checkpoints in such a store."""
+
+
+def tell_address(workdir: Path, address: str) -> None:
+    """Have `Harness.address` return `address`, in every process."""
+    (workdir / _ADDRESS).write_text(address, encoding="utf-8")
 
 
 def place_of(harness: Harness) -> str:

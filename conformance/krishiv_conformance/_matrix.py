@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from krishiv_conformance._cases import job_kills, sink_contract, source_contract, source_kills, store_contract
 from krishiv_conformance._cases.combination import combination_cases
+from krishiv_conformance._cases.server_kills import combination_server_cases, server_cases
 from krishiv_conformance._cases.store_kills import hammer_cases
 from krishiv_conformance._cases.zombies import zombie_cases
 from krishiv_conformance._reference import ReferenceHarness
@@ -17,9 +18,18 @@ if TYPE_CHECKING:
     from krishiv_conformance._case import Case
     from krishiv_conformance._harness import SinkHarness, SourceHarness
 
-__all__ = ["SUITE_VERSION", "combination_cases", "reference_partners", "sink_cases", "source_cases", "store_cases"]
+__all__ = [
+    "SUITE_VERSION",
+    "combination_cases",
+    "combination_server_cases",
+    "reference_partners",
+    "server_cases",
+    "sink_cases",
+    "source_cases",
+    "store_cases",
+]
 
-SUITE_VERSION = "1"
+SUITE_VERSION = "2"
 """Goes up when cases are added or become stricter: evidence of an older suite is not taken over."""
 
 

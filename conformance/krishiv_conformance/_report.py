@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from krishiv_conformance._case import CaseResult
     from krishiv_conformance._certify import Certifying
+    from krishiv_conformance._left_out import LeftOut
     from krishiv_conformance._subjects import Subject
 
 __all__ = ["CaseReport", "print_cases", "print_outcome"]
@@ -33,11 +34,22 @@ class CaseReport:
 
     as_json: bool
     results: list[tuple[Subject, CaseResult]] = field(default_factory=list[tuple["Subject", "CaseResult"]])
+    left_out: Sequence[LeftOut] = ()
 
     @property
     def failures(self) -> list[tuple[Subject, CaseResult]]:
         """The cases that failed."""
         return [(subject, result) for subject, result in self.results if not result.passed]
+
+    def begin(self, left_out: Sequence[LeftOut]) -> None:
+        """Say what cannot be run here."""
+        self.left_out = left_out
+        self.print_left_out()
+
+    def print_left_out(self) -> None:
+        """Print what was not run, and why."""
+        for each in () if self.as_json else self.left_out:
+            console().print(Text.assemble(("left out ", "bold yellow"), str(each)))
 
     def ended(self, subject: Subject, result: CaseResult) -> None:
         """Print a line for `result`."""
@@ -98,6 +110,7 @@ def print_outcome(certifying: Certifying, written: Sequence[Path], report: CaseR
                 "cases": report.cases(),
                 "certificates": [str(path) for path in written],
                 "refused": [str(combination) for combination in certifying.refused],
+                "left_out": [asdict(each) for each in report.left_out],
                 "reused": sorted(certifying.reused),
                 "code_changed_meanwhile": certifying.changed,
             }
@@ -113,5 +126,6 @@ def print_outcome(certifying: Certifying, written: Sequence[Path], report: CaseR
         console().print(Text.assemble(("certified ", "bold green"), str(path)))
     for combination in certifying.refused:
         console().print(Text.assemble(("not certified ", "bold red"), str(combination)))
+    report.print_left_out()
     if certifying.changed:
         console().print("the code was edited while the cases ran: run them again")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,9 +14,9 @@ import pyarrow as pa
 from krishiv_conformance._errors import CaseFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["Difference", "Row", "SCHEMA", "compare", "expect_part", "expect_rows", "make_rows", "rows_of"]
+__all__ = ["Difference", "Row", "SCHEMA", "compare", "expect_part", "expect_rows", "make_rows", "rows_of", "settled"]
 
 SCHEMA = pa.schema(
     [
@@ -38,6 +39,7 @@ _NAMES = (
     "back\\slash",
     "-1",
 )
+_LOOK = 0.05
 _START = datetime(2024, 2, 29, 23, 59, tzinfo=UTC)
 
 Row = tuple[Any, ...]
@@ -64,6 +66,14 @@ def make_rows(seed: int, count: int, first: int = 0) -> pa.Table:
 def rows_of(table: pa.Table | pa.RecordBatch) -> list[Row]:
     """Return the rows of `table` as tuples, in its order."""
     return list(zip(*(column.to_pylist() for column in table.columns), strict=True)) if table.num_columns else []
+
+
+def settled(read: Callable[[], list[Row]], count: int, lag: float) -> list[Row]:
+    """Return what `read` gives; while that is fewer than `count` rows, it is tried again for `lag` seconds."""
+    deadline = time.monotonic() + lag
+    while len(rows := read()) < count and time.monotonic() < deadline:
+        time.sleep(_LOOK)
+    return rows
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from krishiv_conformance._case import run_case
 from krishiv_conformance._matrix import (
     combination_cases,
+    combination_server_cases,
     reference_partners,
+    server_cases,
     sink_cases,
     source_cases,
     store_cases,
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from krishiv_conformance._case import Case, CaseResult
     from krishiv_conformance._harness import Harness, SinkHarness, SourceHarness, StoreHarness
+    from krishiv_conformance._servers import Servers
 
 __all__ = ["Combination", "Subject", "combination_subject", "distinct_parts", "part_subject", "run_subjects"]
 
@@ -108,13 +111,17 @@ def part_subject(part: Harness) -> Subject:
             cases, combination = store_cases(), Combination(source=source, sink=sink, store=part)
         case _:
             raise TypeError(f"{type(part).__name__} is no harness of a source, a sink or a store")
+    if part.server is not None:
+        cases += server_cases(part.role)
     return Subject(name=part.name, combination=combination, tested=(part,), cases=tuple(cases))
 
 
 def combination_subject(combination: Combination) -> Subject:
     """Return a combination with its own cases."""
-    cases = tuple(combination_cases())
-    return Subject(name=str(combination), combination=combination, tested=combination.parts, cases=cases)
+    cases = combination_cases()
+    if any(part.server is not None for part in combination.parts):
+        cases += combination_server_cases()
+    return Subject(name=str(combination), combination=combination, tested=combination.parts, cases=tuple(cases))
 
 
 def run_subjects(
@@ -122,6 +129,7 @@ def run_subjects(
     *,
     seed: int,
     jobs: int,
+    servers: Servers,
     report: Callable[[Subject, CaseResult], None],
     keep: Path | None = None,
 ) -> list[list[CaseResult]]:
@@ -129,6 +137,8 @@ def run_subjects(
 
     Parameters
     ----------
+    servers : Servers
+        Those that cases share.
     report : callable
         Told of each case that ended, one at a time.
     keep : Path, optional
@@ -142,7 +152,7 @@ def run_subjects(
     with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="case") as pool:
         try:
             running = [
-                (subject, [pool.submit(_run, subject, case, seed, keep) for case in subject.cases])
+                (subject, [pool.submit(_run, subject, case, seed, servers, keep) for case in subject.cases])
                 for subject in subjects
             ]
             results: list[list[CaseResult]] = []
@@ -157,6 +167,8 @@ def run_subjects(
     return results
 
 
-def _run(subject: Subject, case: Case, seed: int, keep: Path | None) -> CaseResult:
-    with_parts = subject.combination
-    return run_case(case, source=with_parts.source, sink=with_parts.sink, store=with_parts.store, seed=seed, keep=keep)
+def _run(subject: Subject, case: Case, seed: int, servers: Servers, keep: Path | None) -> CaseResult:
+    parts = subject.combination
+    return run_case(
+        case, source=parts.source, sink=parts.sink, store=parts.store, seed=seed, keep=keep, servers=servers
+    )

@@ -27,8 +27,10 @@ STEPS = (
 )
 """Failpoints that every epoch passes."""
 
-WITHIN_COMMIT = (1, 2, 3, 4)
+WITHIN_COMMIT = (1, 2, 3, 4, 5, 6)
 """How far into a commit: passes of ``commit.during``, which authors mark within `commit`."""
+BEFORE_THEM = 4
+"""Passes that are left to succeed first."""
 
 RECOVERY = {
     "takeover.before": "manifest.after",
@@ -117,7 +119,7 @@ class _Kills:
 
         def check(ground: Ground) -> None:
             trial = Trial(ground)
-            trial.die_at("commit.during", len(WITHIN_COMMIT) + number)
+            trial.die_at("commit.during", BEFORE_THEM + number)
             trial.finish()
 
         about = "Killed within commit, where its author marked a step."

@@ -9,18 +9,19 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Self
 
-from krishiv_checkpoint import CommitScope, CommitStatus, Committable
+import msgspec
+import pyarrow as pa
+
+from krishiv_checkpoint import CommitScope, CommitStatus, Committable, StateFile, read_verified
 from krishiv_conformance._case import expect
 from krishiv_conformance._errors import CaseFailed
 from krishiv_conformance._job import JOB, SINK, STORE
-from krishiv_conformance._rows import SCHEMA, expect_rows, make_rows, rows_of
+from krishiv_conformance._rows import SCHEMA, expect_rows, make_rows, rows_of, settled
 from krishiv_connectors import SinkContext, StagedSink
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from types import TracebackType
-
-    import pyarrow as pa
 
     from krishiv_checkpoint import CommitOutcome, Prepared
     from krishiv_conformance._case import Ground
@@ -139,6 +140,12 @@ class SinkBench:
             slot.write(rows)
         return slot.prepare(epoch)
 
+    def staged(self, slot: Slot, epoch: int, rows: pa.Table) -> list[pa.RecordBatch]:
+        """Prepare `rows` as `epoch` of a staging sink, and return what it staged: that is what `apply` gets."""
+        file = msgspec.json.decode(self.stage(slot, epoch, rows).payload, type=StateFile)
+        data = read_verified(self.ground.store.make(self.ground.workdir / STORE, self.job), file)
+        return list(pa.ipc.open_stream(pa.py_buffer(data)))
+
     def commit(self, committer: TwoPhaseSink, committables: Sequence[Committable]) -> list[CommitStatus]:
         """Commit `committables`, oldest first, as `commit_scope` says; each has to end well."""
         ordered = sorted(committables, key=lambda c: (c.epoch, c.slot))
@@ -169,10 +176,11 @@ class SinkBench:
 
     def expect_visible(self, tables: Iterable[pa.Table], where: str) -> None:
         """Expect readers to see exactly the rows of `tables`."""
-        expect_rows([row for table in tables for row in rows_of(table)], self.visible(), where)
+        wanted = [row for table in tables for row in rows_of(table)]
+        expect_rows(wanted, settled(self.visible, len(wanted), self.ground.sink.lag), where)
 
     def visible(self) -> list[Row]:
-        """Return what readers see."""
+        """Return what readers see now."""
         return rows_of(self.ground.sink.read(self.ground.workdir / SINK, SCHEMA))
 
 

@@ -285,11 +285,12 @@ def what_can_be_rewound_is_taken_back_whole(bench: SinkBench) -> None:
 
 def apply_is_compare_and_set(bench: SinkBench) -> None:
     """`apply` moves the mark from `previous` or does nothing; of two racing ones exactly one wins (P14)."""
-    tables = [bench.rows() for _ in range(4)]
+    slot, tables = bench.slot(), [bench.rows() for _ in range(4)]
+    staged = [bench.staged(slot, number, table) for number, table in enumerate(tables, start=1)]
     appliers = [bench.staged_committer(token=token) for token in (1, 2)]
-    appliers[0].apply(0, 2, 0, 1, iter(tables[0].to_batches()))
+    appliers[0].apply(0, 2, 0, 1, iter(staged[0]))
     for epoch, previous in ((3, 0), (3, 1), (3, 3)):
-        moved = _try_apply(appliers[1], epoch, previous, tables[1])
+        moved = _try_apply(appliers[1], epoch, previous, staged[1])
         expect(not moved, f"the mark says 2, yet apply moved it from {previous} to {epoch}")
         applied = bench.committer(token=3).last_applied(bench.lineage, 0)
         expect(applied == 2, f"apply refused, yet the mark is {applied}")
@@ -297,7 +298,7 @@ def apply_is_compare_and_set(bench: SinkBench) -> None:
     winners: list[int] = []
 
     def race(number: int) -> None:
-        if _try_apply(appliers[number], 5, 2, tables[2 + number]):
+        if _try_apply(appliers[number], 5, 2, staged[2 + number]):
             winners.append(number)
 
     _at_once(race, range(len(appliers)))
@@ -305,9 +306,9 @@ def apply_is_compare_and_set(bench: SinkBench) -> None:
     bench.expect_visible([tables[0], tables[2 + winners[0]]], "after two applies raced")
 
 
-def _try_apply(sink: StagedSink, epoch: int, previous: int, rows: pa.Table) -> bool:
+def _try_apply(sink: StagedSink, epoch: int, previous: int, batches: Sequence[pa.RecordBatch]) -> bool:
     try:
-        sink.apply(0, epoch, previous, 1, iter(rows.to_batches()))
+        sink.apply(0, epoch, previous, 1, iter(batches))
     except MarkMoved:
         return False
     return True

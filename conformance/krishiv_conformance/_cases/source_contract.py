@@ -29,8 +29,8 @@ __all__ = ["contract_cases"]
 
 PARTS, PART_ROWS = 3, 30
 _PATIENCE = 30.0
-_QUIET, _MOMENT = 0.3, 0.01
-"""Seconds without rows after which a split without an end has given all it has."""
+_MOMENT = 0.01
+"""Seconds without rows after which a split without an end has given all it has, where all that are known have come."""
 
 
 def contract_cases(capabilities: SourceCapabilities) -> list[Case]:
@@ -93,7 +93,7 @@ class _Bench:
         ----------
         known : int, optional
             How many rows are to come. A split without an end is read until they came, and a moment longer; without
-            this, until none came for a while.
+            this, until none came for as long as the harness says.
         """
         source = self.source()
         reading = _Reading()
@@ -114,7 +114,7 @@ class _Bench:
                 yield batch
                 continue
             reader.position()  # a barrier may pass: sources have to bear that at any time
-            quiet = _QUIET if known is None else _MOMENT
+            quiet = self.ground.source.quiet if known is None else _MOMENT
             if not self.ends and rows >= (known or 0) and time.monotonic() - last > quiet:
                 return
             if time.monotonic() > deadline:

@@ -70,7 +70,7 @@ def _replace(trial: Trial, zombie: Child, *, alive: bool) -> None:
         if alive:
             successor.wait_epoch(PATIENCE)
         ended_first = not alive and successor.wait_seconds(PATIENCE)
-        before = (trial.log(), trial.output()) if ended_first else None
+        before = (trial.log(), trial.settled_output()) if ended_first else None
         zombie.resume()
         ended = zombie.wait()
         expect(ended.code != 0, f"a process that was replaced reported success: {ended}")

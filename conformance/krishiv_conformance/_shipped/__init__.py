@@ -1,5 +1,6 @@
 """Harnesses of the connectors and stores that come with krishiv-stream."""
 
+from krishiv_conformance._shipped._kafka import KafkaFollowHarness, KafkaSinkHarness, KafkaSourceHarness
 from krishiv_conformance._shipped._sinks import JsonSinkHarness, ParquetSinkHarness, SqliteSinkHarness
 from krishiv_conformance._shipped._sources import (
     CsvFollowHarness,
@@ -19,6 +20,9 @@ __all__ = [
     "JsonFollowHarness",
     "JsonSinkHarness",
     "JsonSourceHarness",
+    "KafkaFollowHarness",
+    "KafkaSinkHarness",
+    "KafkaSourceHarness",
     "NexmarkSourceHarness",
     "ParquetFollowHarness",
     "ParquetSinkHarness",

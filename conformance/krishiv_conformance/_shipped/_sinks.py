@@ -12,11 +12,12 @@ from krishiv_conformance._harness import SinkHarness
 from krishiv_connectors import JsonSink, ParquetSink, SqliteSink
 
 if TYPE_CHECKING:
+    from io import BytesIO
     from pathlib import Path
 
     import pyarrow as pa
 
-__all__ = ["JsonSinkHarness", "ParquetSinkHarness", "SqliteSinkHarness"]
+__all__ = ["JsonSinkHarness", "ParquetSinkHarness", "SqliteSinkHarness", "as_table", "json_frame"]
 
 _OUTPUT = "output"
 _DATABASE = "output.sqlite"
@@ -35,7 +36,7 @@ class ParquetSinkHarness(SinkHarness):
     def read(self, workdir: Path, schema: pa.Schema) -> pa.Table:
         """Read every file below the output."""
         frames = [pl.read_parquet(path) for path in sorted((workdir / _OUTPUT).rglob("*.parquet"))]
-        return _as_table(frames, schema)
+        return as_table(frames, schema)
 
 
 class JsonSinkHarness(SinkHarness):
@@ -49,14 +50,9 @@ class JsonSinkHarness(SinkHarness):
 
     def read(self, workdir: Path, schema: pa.Schema) -> pa.Table:
         """Read every file below the output."""
-        kinds = pl.DataFrame(schema.empty_table()).schema
-        stored = {name: pl.String() if isinstance(kind, pl.Datetime) else kind for name, kind in kinds.items()}
-        frames = [
-            pl.read_ndjson(path, schema=stored)
-            for path in sorted((workdir / _OUTPUT).rglob("*.ndjson"))
-            if path.stat().st_size
-        ]
-        return _as_table(frames, schema)
+        paths = [path for path in sorted((workdir / _OUTPUT).rglob("*.ndjson")) if path.stat().st_size]
+        frames = [json_frame(path, schema) for path in paths]
+        return as_table(frames, schema)
 
 
 class SqliteSinkHarness(SinkHarness):
@@ -77,10 +73,17 @@ class SqliteSinkHarness(SinkHarness):
                 if connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (_TABLE,)).fetchone():
                     columns = ", ".join(f'"{name}"' for name in schema.names)
                     rows = connection.execute(f"SELECT {columns} FROM {_TABLE}").fetchall()
-        return _as_table([pl.DataFrame(rows, schema=schema.names, orient="row")] if rows else [], schema)
+        return as_table([pl.DataFrame(rows, schema=schema.names, orient="row")] if rows else [], schema)
 
 
-def _as_table(frames: list[pl.DataFrame], schema: pa.Schema) -> pa.Table:
+def json_frame(lines: Path | BytesIO, schema: pa.Schema) -> pl.DataFrame:
+    """Return NDJSON of rows x `schema`, with times as the text that they are."""
+    kinds = pl.DataFrame(schema.empty_table()).schema
+    stored = {name: pl.String() if isinstance(kind, pl.Datetime) else kind for name, kind in kinds.items()}
+    return pl.read_ndjson(lines, schema=stored)
+
+
+def as_table(frames: list[pl.DataFrame], schema: pa.Schema) -> pa.Table:
     """Return `frames` below each other as a table x `schema`; times that were stored as text are read back."""
     if not frames:
         return schema.empty_table()

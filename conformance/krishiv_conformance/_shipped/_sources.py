@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from krishiv_conformance._rows import Row
+
 __all__ = [
     "CsvFollowHarness",
     "CsvSourceHarness",
@@ -26,6 +28,7 @@ __all__ = [
     "NexmarkSourceHarness",
     "ParquetFollowHarness",
     "ParquetSourceHarness",
+    "json_line",
 ]
 
 _SETTLE = 0.05
@@ -85,8 +88,7 @@ class JsonSourceHarness(SourceHarness):
 
         def write(path: Path) -> None:
             with path.open("w", encoding="utf-8") as file:
-                for id, name, amount, at in rows_of(rows):
-                    file.write(json.dumps({"id": id, "name": name, "amount": amount, "at": _iso(at)}) + "\n")
+                file.writelines(json_line(row) + "\n" for row in rows_of(rows))
 
         _appear(workdir / f"part-{part}.ndjson", write)
 
@@ -137,6 +139,12 @@ class NexmarkSourceHarness(SourceHarness):
                     batches.append(batch)
             reader.close()
         return pa.Table.from_batches(batches, schema=source.schema())
+
+
+def json_line(row: Row) -> str:
+    """Return a row x `SCHEMA` as a JSON object."""
+    id, name, amount, at = row
+    return json.dumps({"id": id, "name": name, "amount": amount, "at": _iso(at)})
 
 
 def _iso(at: datetime) -> str:

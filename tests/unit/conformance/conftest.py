@@ -90,5 +90,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> QuickSuite:
     monkeypatch.setattr(_subjects, "sink_cases", lambda harness: suite.cases("sink"))
     monkeypatch.setattr(_subjects, "source_cases", lambda harness, workdir: suite.cases("source"))
     monkeypatch.setattr(_subjects, "store_cases", lambda: suite.cases("store"))
+    monkeypatch.setattr(_subjects, "server_cases", lambda role: [])
     monkeypatch.setattr(_subjects, "combination_cases", suite.combination_cases)
+    monkeypatch.setattr(_subjects, "combination_server_cases", list)
     return suite

@@ -50,6 +50,8 @@ CATCHES = {
     "kill/commit.during-2": "DataThenMark",
     "kill/commit.during-3": "DataThenMark",
     "kill/commit.during-4": "DataThenMark",
+    "kill/commit.during-5": "DataThenMark",
+    "kill/commit.during-6": "DataThenMark",
     "kill/takeover.before": "KnowsOnlyWhatItPrepared",
     "kill/takeover.after": "KnowsOnlyWhatItPrepared",
     "kill/recovery.before_commit": "AppliedIsWhatWasPrepared",

@@ -1,0 +1,1 @@
+"""The conformance suite on connectors that need a real server."""
