@@ -18,7 +18,7 @@ from krishiv_checkpoint._failpoints import failpoint
 from krishiv_checkpoint._records import CommitOutcome, CommitStatus
 from krishiv_checkpoint._retention import retire
 from krishiv_checkpoint._savepoints import create_savepoint
-from krishiv_guarantees import ConfigurationError, RetriableError
+from krishiv_guarantees import ConfigurationError, FatalError, RetriableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -187,7 +187,11 @@ class Steps:
             if (committer.last_applied(self._attempt.lineage, slot) or 0) >= instruction.epoch:
                 return CommitOutcome.already_done()
         failpoint("commit.before")
-        outcome = committer.commit(instruction.epoch, instruction.committables)
+        try:
+            outcome = committer.commit(instruction.epoch, instruction.committables)
+        except FatalError:
+            self._attempt.log.read_as(self._attempt.token)  # a newer attempt may have removed what was to be committed
+            raise
         failpoint("commit.after")
         if outcome.status is CommitStatus.FAILED:
             self._attempt.log.read_as(self._attempt.token)  # a newer attempt may have gone past this one
