@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 __all__ = ["CONFIG_FILE", "OTHER_VARIABLES", "Origin", "OriginKind", "ResolvedSettings", "resolve_settings"]
 
 CONFIG_FILE: Final = "krishiv.toml"
-OTHER_VARIABLES: Final = ("KRISHIV_FAILPOINTS", "KRISHIV_REQUIRE_SERVERS")
+OTHER_VARIABLES: Final = (
+    "KRISHIV_CERTIFY_KAFKA",
+    "KRISHIV_FAILPOINTS",
+    "KRISHIV_REQUIRE_SERVERS",
+    "KRISHIV_SERVICES_CACHE",
+)
 """Variables with our prefix that set something else than a session's settings."""
 
 _PREFIX: Final = "KRISHIV_"
