@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +16,7 @@ from confluent_kafka import Producer
 from tests.fault.harness import Job, make_input
 from tests.integration.jobs import wait_until
 from tests.services.fixtures import create_topic
-from tests.support.kafka_reader import READ_UNCOMMITTED, Watcher, read_topic
+from tests.support.kafka_reader import READ_UNCOMMITTED, Watcher, open_transactions, read_topic
 
 if TYPE_CHECKING:
     import subprocess
@@ -21,10 +24,26 @@ if TYPE_CHECKING:
 
     from tests.support.kafka_reader import Record
 
-__all__ = ["PARTITIONS", "RATE", "ROWS", "KafkaJob", "errors_of", "kafka_job", "send", "wait_until_stopped"]
+__all__ = [
+    "COMMIT_STEPS",
+    "PARTITIONS",
+    "RATE",
+    "ROWS",
+    "KafkaJob",
+    "errors_of",
+    "freeze",
+    "freeze_within_transaction",
+    "kafka_job",
+    "send",
+    "wait_until_stopped",
+    "within_commit",
+]
 
 ROWS, RATE, PARTITIONS = 20_000, 16_000, 3
 _WAIT = 30.0
+COMMIT_STEPS = ("staged", "begun", "sent", "marked", "committed", "done")
+"""Where ``commit.during`` is passed by each commit that is one transaction; "sent" is when the client has the messages,
+"marked" when it has the mark too, "committed" when the transaction is."""
 
 
 @dataclass
@@ -66,8 +85,13 @@ class KafkaJob(Job):
         """Compare outputs with the batch answer, and what was seen at any time with what is there at the end."""
         super().check()
         if self.watcher is not None:
-            seen = self.watcher.stop()
-            assert sorted(seen, key=lambda record: record[:2]) == self.records("read_committed")
+            self.check_seen()
+
+    def check_seen(self) -> None:
+        """Compare what was seen at any time with what is there at the end."""
+        assert self.watcher is not None
+        seen = self.watcher.stop()
+        assert sorted(seen, key=lambda record: record[:2]) == read_topic(self.client, self.watcher.topic)
 
 
 def kafka_job(
@@ -125,6 +149,36 @@ def send(client: Mapping[str, Any], topic: str, pattern: str, partitions: tuple[
                 producer.commit_transaction(_WAIT)
             else:
                 producer.abort_transaction(_WAIT)
+
+
+def within_commit(step: str, nth: int = 6) -> int:
+    """Return which pass of ``commit.during`` is `step` of the `nth` commit: slots commit one after the other.
+
+    The first epochs may have no rows: the consumers are just connecting.
+    """
+    return len(COMMIT_STEPS) * (nth - 1) + COMMIT_STEPS.index(step) + 1
+
+
+def freeze(process: subprocess.Popen[str]) -> None:
+    """Stop the process with SIGSTOP."""
+    os.kill(process.pid, signal.SIGSTOP)
+    wait_until_stopped(process)
+
+
+def freeze_within_transaction(job: KafkaJob, process: subprocess.Popen[str]) -> None:
+    """Stop the process once the broker has messages of a transaction that nobody ends just now.
+
+    The job sleeps at a failpoint between "sent" and the commit: what is about to be ended is gone a moment later.
+    """
+    wait_until(lambda: _stays_open(job))
+    freeze(process)
+    assert open_transactions(job.client, job.output)
+
+
+def _stays_open(job: KafkaJob) -> bool:
+    before = open_transactions(job.client, job.output)
+    time.sleep(0.3 if before else 0)
+    return bool(before) and open_transactions(job.client, job.output) == before
 
 
 def wait_until_stopped(process: subprocess.Popen[str]) -> None:

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.fault.harness import random_moments
+from tests.fault.kafka_jobs import COMMIT_STEPS, within_commit
 from tests.integration.jobs import wait_until
 
 pytestmark = [pytest.mark.server("kafka"), pytest.mark.timeout(180)]
@@ -67,12 +68,12 @@ def test_job_over_kafka_is_exact_after_kills_at_random_moments_and_parallelisms(
 
 
 @pytest.mark.kill(kills=3)
-@pytest.mark.parametrize("at", [5, 6, 7, 8])
-def test_job_over_kafka_is_exact_after_kills_within_commit(job, kafka, at):
-    """Between the steps of a transaction: begun, written, with its mark, committed."""
-    killed = job(kafka.client(), shape="rows", sink="kafka")
-    for _ in range(3):
-        assert killed.run(f"commit.during=kill@{at}").killed
+@pytest.mark.parametrize("step", COMMIT_STEPS)
+def test_job_over_kafka_is_exact_after_kills_within_commit(job, kafka, step):
+    """Between the steps of a transaction: begun, sent, with its mark, committed."""
+    killed = job(kafka.client(), shape="rows", sink="kafka", rate=8_000)
+    for nth in (3, 4, 5):
+        assert killed.run(f"commit.during=kill@{within_commit(step, nth)}").killed
     killed.finish()
     killed.check()
 

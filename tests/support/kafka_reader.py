@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Message
 
-__all__ = ["READ_COMMITTED", "READ_UNCOMMITTED", "Record", "Watcher", "read_topic"]
+__all__ = [
+    "READ_COMMITTED",
+    "READ_UNCOMMITTED",
+    "Record",
+    "Watcher",
+    "end_offsets",
+    "open_transactions",
+    "read_topic",
+]
 
 READ_COMMITTED, READ_UNCOMMITTED = "read_committed", "read_uncommitted"
 _ROOT = Path(__file__).parents[2]
@@ -69,6 +77,18 @@ def read_topic(client: Client, topic: str, isolation: str = READ_COMMITTED, sett
         return sorted(reading.up_to(ends), key=lambda record: record[:2])
     finally:
         reading.close()
+
+
+def end_offsets(client: Client, topic: str) -> dict[int, int]:
+    """Return where each partition ends, what open and ended transactions have written there included."""
+    return _ends(client, topic, READ_UNCOMMITTED)
+
+
+def open_transactions(client: Client, topic: str) -> dict[int, int]:
+    """Return, by partition, where the first transaction begins that has written there and is still open."""
+    written = end_offsets(client, topic)  # first, so that what ends in between does not count
+    visible = _ends(client, topic, READ_COMMITTED)
+    return {partition: visible[partition] for partition, end in written.items() if visible[partition] < end}
 
 
 def _ends(client: Client, topic: str, isolation: str, settle: float = 0.0) -> dict[int, int]:
@@ -162,6 +182,7 @@ class Watcher:
 
     def __init__(self, client: Client, topic: str, folder: Path, isolation: str = READ_COMMITTED) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self.topic = topic
         self._asked = (client, topic, isolation)
         self._seen = folder / "seen.jsonl"
         task = folder / "task.json"
