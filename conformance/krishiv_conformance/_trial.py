@@ -197,6 +197,10 @@ class Trial:
         """Check the output of a finished job: exactly the rows that went in."""
         expect_rows(self.expected, self.settled_output(), "after the job finished")
 
+    def entries(self) -> list[str]:
+        """Return the keys of the job's log."""
+        return self._store().list(LOG)
+
     def log(self) -> dict[str, bytes]:
         """Return every entry of the job's log, as it is stored."""
         store = self._store()
