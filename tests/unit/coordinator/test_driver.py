@@ -68,10 +68,12 @@ def test_driver_takes_an_epoch_from_trigger_to_commit() -> None:
 
 def test_driver_triggers_by_its_clock_when_an_interval_is_set() -> None:
     with Rig(checkpoint_interval=0.01) as rig:
-        for epoch in (1, 2, 3):
-            assert rig.plane.next() == ("trigger", epoch)
-            rig.answer(epoch)
-            assert {rig.plane.next(), rig.plane.next()} == {("completed", epoch), ("committed", epoch)}
+        wanted = {(what, epoch) for what in ("trigger", "completed", "committed") for epoch in (1, 2, 3)}
+        while wanted:
+            what, epoch = rig.plane.next()
+            wanted.discard((what, epoch))
+            if what == "trigger":  # it may come before the epoch before it is committed
+                rig.answer(epoch)
 
 
 def test_driver_fails_an_epoch_by_its_clock_and_the_next_one_carries_it() -> None:
