@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.server("kafka"), pytest.mark.timeout(120)]
 
-UNCERTIFIED = ("--allow-uncertified",)
-"""What the run needs beside the README's command: nothing, once Kafka to Kafka has a certificate."""
-
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "examples" / "kafka_to_kafka" / "README.md").read_text()
 ORDERS = 100_000
@@ -98,7 +95,7 @@ def written(broker: Broker) -> list[tuple[Any, ...]]:
 @pytest.mark.kill
 def test_the_example_is_exact_after_a_kill(tmp_path: Path, own_kafka: Broker) -> None:
     run([*command("python .*fill"), str(ORDERS)], tmp_path, own_kafka)
-    job = [*command("krishiv-stream run"), *UNCERTIFIED]
+    job = command("krishiv-stream run")
     killed = run_and_kill(job, tmp_path, own_kafka)
     assert 0 < killed["rows_in"] < ORDERS
     before = len(values(own_kafka, "revenue"))
