@@ -6,7 +6,7 @@ import errno
 import hashlib
 import io
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,11 +100,24 @@ def sync_tree(directory: Path) -> None:
         sync_directory(Path(folder))
 
 
+_TRIES = 100
+
+
 def make_directories(directory: Path) -> None:
-    """Make `directory` and those above it that are missing, and force their names to the disk."""
+    """Make `directory` and those above it that are missing, and force their names to the disk.
+
+    Another committer may remove those that it finds empty meanwhile: they are made again.
+    """
+    for _ in range(_TRIES):
+        with suppress(FileNotFoundError):
+            return _make_directories(directory)
+    return _make_directories(directory)
+
+
+def _make_directories(directory: Path) -> None:
     if directory.is_dir():
         return
-    make_directories(directory.parent)
+    _make_directories(directory.parent)
     directory.mkdir(exist_ok=True)
     sync_directory(directory.parent)
 

@@ -181,19 +181,18 @@ class EpochPublisher:
     def rewind(self, lineage: str, epoch: int) -> None:
         """Take back every published epoch of `lineage` above `epoch`, newest first, and leave a mark at `epoch`."""
         above = sorted((name for name in self._published(lineage) if name.epoch > epoch), key=lambda n: -n.epoch)
+        gone = self._staging / "gone"
         with output_errors(self._root):
-            make_directories(self._staging)
+            make_directories(gone)
             if above and epoch > 0:
                 # An empty epoch's mark is removed once a newer one exists; without it the sink would seem behind.
                 (self._root / str(EpochName(epoch, lineage, self._sink, above[0].job))).mkdir(exist_ok=True)
                 sync_directory(self._root)
             for name in above:
-                gone = self._staging / f"gone-{name.epoch:012d}"
-                shutil.rmtree(gone, ignore_errors=True)
-                os.rename(self._root / str(name), gone)
+                shutil.rmtree(gone / str(name), ignore_errors=True)
+                os.rename(self._root / str(name), gone / str(name))
                 sync_directory(self._root)
-            for gone in list(self._staging.glob("gone-*")):
-                shutil.rmtree(gone, ignore_errors=True)
+        shutil.rmtree(gone, ignore_errors=True)
         self._marks = None
 
     def _remove_older_marks(self, epoch: int) -> None:

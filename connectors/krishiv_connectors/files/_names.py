@@ -6,7 +6,7 @@
     <staging>/<sink>/<token>-open-<slot>/                  what a slot is writing; its epoch is not known yet
     <staging>/<sink>/<token>-<epoch>-<slot>/               what a slot prepared
     <staging>/<sink>/<token>-<epoch>-build/                an epoch on its way from there to the output
-    <staging>/<sink>/gone-<12 digits>/                     an epoch taken back, being removed
+    <staging>/<sink>/gone/                                 epochs taken back, being removed
 
 Names of jobs and sinks hold no ``~``; at their longest a published name has 253 bytes.
 """

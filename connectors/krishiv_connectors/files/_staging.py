@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -112,7 +113,7 @@ class OutputPlace:
             make_directories(self.root)
         with output_errors(staging):
             make_directories(staging)
-        if device_of(self.root) != device_of(staging):
+        if device_of(self.root) != device_of(self.base):  # `staging` may be gone again: it is empty
             raise staging_elsewhere(staging, self.root)
 
     def remove_if_empty(self, staging: Path) -> None:
@@ -138,7 +139,11 @@ def list_staged(staging: Path, lineage: str) -> list[Prepared]:
 
 
 def _staged_slots(staging: Path) -> Iterator[tuple[int, int, int]]:
-    for path in staging.iterdir() if staging.is_dir() else ():
+    try:
+        entries = list(staging.iterdir())
+    except FileNotFoundError:
+        return
+    for path in entries:
         name = StagedName.parse(path.name)
         if name is None:
             continue
@@ -160,7 +165,7 @@ def abort_staged(prepared: Sequence[Prepared]) -> None:
                 part.unlink(missing_ok=True)
             if not any(path.is_file() for path in build.rglob("*")):
                 shutil.rmtree(build, ignore_errors=True)
-            if staging.is_dir():
+            with suppress(FileNotFoundError):
                 sync_directory(staging)
 
 

@@ -6,6 +6,8 @@ import errno
 import hashlib
 import json
 import os
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,7 @@ from krishiv_checkpoint import CommitStatus
 from krishiv_connectors import JsonSink, ParquetSink
 from krishiv_connectors._errors import BadOutputPath, OutputFailed, OutputFull, StagingElsewhere
 from krishiv_connectors.files import _staging
-from krishiv_connectors.files._durable import HashedFile
+from krishiv_connectors.files._durable import HashedFile, make_directories
 from krishiv_connectors.files._names import EpochName, StagedName
 from tests.unit.sinks.contract import LINEAGE, SCHEMA, Attempt, Target, batch, rows_of
 
@@ -231,6 +233,46 @@ def test_staging_directory_is_gone_when_everything_is_committed_and_closed(root:
     with Attempt(place(ParquetSink(root))) as attempt:
         attempt.commit(attempt.stage(0, 1, 1))
     assert [path.name for path in root.parent.iterdir()] == ["out"]
+
+
+def test_rows_are_written_when_another_committer_removes_the_empty_staging_directory_just_then(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staging, real, removed = staging_of(root), Path.mkdir, []
+
+    def mkdir(path: Path, *args: object, **options: object) -> None:
+        if path.parent == staging and staging.is_dir() and not removed:
+            removed.append(path)
+            staging.rmdir()
+            staging.parent.rmdir()
+        real(path, *args, **options)  # type: ignore[arg-type]
+
+    with Attempt(place(ParquetSink(root))) as attempt:
+        monkeypatch.setattr(Path, "mkdir", mkdir)
+        attempt.commit(attempt.stage(0, 1, 1))
+    assert len(removed) == 1
+    assert published(root) == [1]
+
+
+def test_directories_are_made_when_someone_removes_the_empty_ones_all_the_time(tmp_path: Path) -> None:
+    wanted, done = tmp_path / "a" / "b", threading.Event()
+
+    def remove() -> None:
+        while not done.is_set():
+            for directory in (wanted, wanted.parent):
+                with suppress(OSError):
+                    directory.rmdir()
+            done.wait(0.0002)
+
+    remover = threading.Thread(target=remove)
+    remover.start()
+    try:
+        for _ in range(100):
+            make_directories(wanted / "c")
+            (wanted / "c").rmdir()
+    finally:
+        done.set()
+        remover.join()
 
 
 def test_open_refuses_a_staging_directory_on_another_file_system(
