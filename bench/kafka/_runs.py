@@ -82,9 +82,13 @@ def spent_on(run: Run) -> Spent:
 
 
 def _consumer(run: Run) -> Any:
+    """Return a consumer with the client's defaults, but for what the name of the run says."""
     from confluent_kafka import Consumer, TopicPartition
 
-    consumer = Consumer({"bootstrap.servers": run.brokers, "group.id": run.output, "enable.auto.commit": False})
+    settings = {"bootstrap.servers": run.brokers, "group.id": run.output, "enable.auto.commit": False}
+    if "backoff" in run.name:
+        settings["fetch.queue.backoff.ms"] = 10
+    consumer = Consumer(settings)
     consumer.assign([TopicPartition(run.topic, number, 0) for number in range(PARTITIONS)])
     return consumer
 
@@ -235,10 +239,12 @@ def _told(command: list[str]) -> float:
 
 RUNS: dict[str, Callable[[Run], float | None]] = {
     "bare consume": bare_consume,
+    "bare consume, backoff 10 ms": bare_consume,
     "ours, raw": read_raw,
     "ours, JSON": read_json,
     "ours, windows, exactly once": windows,
     "bare transactions": bare_transactions,
+    "bare transactions, backoff 10 ms": bare_transactions,
     "ours, pass-through, exactly once": pass_through,
     "ours, pass-through, at least once": pass_through_at_least_once,
     "quixstreams, pass-through, exactly once": _of_peer("quix_pass.py"),

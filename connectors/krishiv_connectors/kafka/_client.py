@@ -180,6 +180,8 @@ class Clients:
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "auto.offset.reset": "error",
+            # A client that holds enough looks again after so long; in librdkafka's own 1,000 it runs dry.
+            "fetch.queue.backoff.ms": 10,
             **self._revealed(),
             **_dotted(ours),
         }

@@ -142,11 +142,11 @@ class KafkaSource(Source[int]):
             By the reader, if the records at `position` have been deleted.
         """
         topic, number = split.payload["topic"], split.payload["partition"]
-        fetcher = self._fetcher(ctx)
+        columns = self.schema().names if ctx.columns is None else ctx.columns
+        fetcher = self._fetcher(ctx, columns)
         check_topic_id(topic, split.payload["id"], fetcher.topics[topic].id)
         self._check_drift(topic, split.payload["schema"])
         at = split.start if position is None else position
-        columns = self.schema().names if ctx.columns is None else ctx.columns
         records = Records(self._decoding(), columns, ctx.bad_rows)
         queue = fetcher.add((topic, number), at)
         return _PartitionReader(queue, records, at, split.payload["end"], ctx.batch_rows)
@@ -203,11 +203,18 @@ class KafkaSource(Source[int]):
         }
         return Split(f"{topic}-{number}", payload, start)
 
-    def _fetcher(self, ctx: SourceContext) -> Fetcher:
+    def _fetcher(self, ctx: SourceContext, columns: Sequence[str]) -> Fetcher:
         fetcher = ctx.shared.get("kafka")
         if not isinstance(fetcher, Fetcher):
             topics = describe_topics(self._clients, self.topics)
-            fetcher = Fetcher(self._clients, topics, group=self._group, committed=self._committed, gauge=ctx.gauge)
+            fetcher = Fetcher(
+                self._clients,
+                topics,
+                group=self._group,
+                committed=self._committed,
+                metadata=columns,
+                gauge=ctx.gauge,
+            )
             ctx.shared["kafka"] = fetcher
         return fetcher
 
@@ -235,19 +242,15 @@ class _PartitionReader(Reader[int]):
         """Return the next records."""
         if self._finished:
             return None
-        messages = self._queue.take(self._most)
-        if not messages:
+        fetched = self._queue.take(self._most)
+        if fetched is None:
             if self._queue.end is not None:
                 self._pass_to(self._queue.end)
             return None
-        if self._end is not None and messages[-1].offset() >= self._end:
-            messages = [message for message in messages if message.offset() < self._end]
-            self._finished = True
-        if not messages:
-            self._position = max(self._position, self._end or 0)
-            return None
-        batch = self._records.batch(messages)
-        self._pass_to(messages[-1].offset() + 1)
+        last, end = fetched.offsets[-1], self._end
+        wanted = fetched if end is None or last < end else fetched.cut(end)
+        batch = None if wanted is None else self._records.batch(wanted)
+        self._pass_to(last + 1)
         return batch
 
     def position(self) -> int:

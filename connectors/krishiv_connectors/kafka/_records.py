@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from krishiv_connectors.codecs import BadValue, Decoder
+    from krishiv_connectors.kafka._fetched import Fetched
     from krishiv_guarantees import SkippableError
 
 __all__ = ["METADATA", "Records", "metadata_fields"]
@@ -30,7 +30,6 @@ METADATA = pa.schema(
 )
 """What can be had of a record beside its value. A record without a timestamp has null there."""
 
-_value = methodcaller("value")
 _NO_TIMESTAMP = 0
 
 
@@ -57,7 +56,7 @@ def metadata_fields(wanted: bool | Sequence[str], columns: pa.Schema) -> list[pa
 
 
 class Records:
-    """Turns the messages of one partition into batches.
+    """Turns the records of one partition into batches.
 
     Parameters
     ----------
@@ -77,28 +76,28 @@ class Records:
         self._metadata = [name for name in METADATA.names if name in columns]
         self._bad = bad
 
-    def batch(self, messages: list[Any]) -> pa.RecordBatch | None:
-        """Return the rows of `messages`; None if there are none."""
-        decoded = self._decoder.decode(list(map(_value, messages)), self._decoded)
+    def batch(self, fetched: Fetched) -> pa.RecordBatch | None:
+        """Return the rows of `fetched`; None if there are none."""
+        decoded = self._decoder.decode(fetched.values, self._decoded)
+        good: Fetched | None = fetched
         if decoded.bad:
-            self._report(messages, decoded.bad)
-            bad = {each.index for each in decoded.bad}
-            messages = [message for index, message in enumerate(messages) if index not in bad]
-        if not messages:
+            self._report(fetched, decoded.bad)
+            good = fetched.without({each.index for each in decoded.bad})
+        if good is None:
             return None
         if not self._metadata and self._values == self._decoded:
             return decoded.batch
         columns = [decoded.batch.column(name) for name in self._values]
-        columns += [_MAKE[name](messages) for name in self._metadata]
+        columns += [_MAKE[name](good) for name in self._metadata]
         fields = [decoded.batch.schema.field(name) for name in self._values]
         return pa.RecordBatch.from_arrays(
             columns, schema=pa.schema([*fields, *(METADATA.field(name) for name in self._metadata)])
         )
 
-    def _report(self, messages: Sequence[Any], bad: Iterable[BadValue]) -> None:
+    def _report(self, fetched: Fetched, bad: Iterable[BadValue]) -> None:
+        topic, partition = fetched.partition
         for each in bad:
-            message = messages[each.index]
-            topic, partition, offset = message.topic(), message.partition(), message.offset()
+            offset = fetched.offsets[each.index]
             error = BadKafkaRecord(
                 f"topic {topic!r}, partition {partition}, offset {offset}: {each.error}",
                 hint='mend what writes it; or pass over such records with on_bad_row="drop" or a sink for them',
@@ -106,29 +105,27 @@ class Records:
                 topic=topic,
                 partition=partition,
                 offset=offset,
-                raw=message.value(),
+                raw=fetched.values[each.index],
             )
             if self._bad is None:
                 raise error
             self._bad(error)
 
 
-def _timestamps(messages: Iterable[Any]) -> pa.Array:
-    known = ((kind, time) for kind, time in (message.timestamp() for message in messages))
-    return pa.array([time if kind != _NO_TIMESTAMP else None for kind, time in known], pa.int64()).cast(
-        METADATA.field("_timestamp").type
-    )
+def _column(name: str, parts: Iterable[Any]) -> pa.Array:
+    return pa.array(parts, METADATA.field(name).type)
 
 
-def _headers(messages: Iterable[Any]) -> pa.Array:
-    return pa.array([message.headers() or [] for message in messages], METADATA.field("_headers").type)
+def _timestamps(fetched: Fetched) -> pa.Array:
+    known = [time if kind != _NO_TIMESTAMP else None for kind, time in fetched.metadata["_timestamp"]]
+    return pa.array(known, pa.int64()).cast(METADATA.field("_timestamp").type)
 
 
-_MAKE: dict[str, Callable[[list[Any]], pa.Array]] = {
-    "_key": lambda messages: pa.array([m.key() for m in messages], pa.binary()),
-    "_topic": lambda messages: pa.array([m.topic() for m in messages], pa.string()),
-    "_partition": lambda messages: pa.array([m.partition() for m in messages], pa.int32()),
-    "_offset": lambda messages: pa.array([m.offset() for m in messages], pa.int64()),
+_MAKE: dict[str, Callable[[Fetched], pa.Array]] = {
+    "_key": lambda fetched: _column("_key", fetched.metadata["_key"]),
+    "_topic": lambda fetched: pa.repeat(fetched.partition[0], len(fetched)),
+    "_partition": lambda fetched: pa.repeat(pa.scalar(fetched.partition[1], pa.int32()), len(fetched)),
+    "_offset": lambda fetched: _column("_offset", fetched.offsets),
     "_timestamp": _timestamps,
-    "_headers": _headers,
+    "_headers": lambda fetched: _column("_headers", [each or [] for each in fetched.metadata["_headers"]]),
 }
