@@ -30,12 +30,15 @@ from krishiv_connectors._sink import (
 from krishiv_guarantees import RetriableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from krishiv_checkpoint import BlobWriter, CheckpointStore, Committable
     from krishiv_connectors._sink import SinkContext
 
 __all__ = ["StagedSink"]
+
+_ROWS = 10_000
+"""Staged batches are put together up to so many rows."""
 
 
 class StagedSink(TwoPhaseSink):
@@ -161,12 +164,26 @@ class StagedSink(TwoPhaseSink):
         if file is None:
             return iter(())
         data = read_verified(self._open().store, file)
-        return iter(pa.ipc.open_stream(pa.py_buffer(data)))
+        return _joined(pa.ipc.open_stream(pa.py_buffer(data)))
 
     def _open(self) -> _Opened:
         if self._opened is None:
             raise ValueError("the sink is not open")
         return self._opened
+
+
+def _joined(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Put small batches together: a job with little delay stages many, and writing one costs as much as a large one."""
+    few: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        if few and rows + batch.num_rows > _ROWS:
+            yield few[0] if len(few) == 1 else pa.concat_batches(few)
+            few, rows = [], 0
+        few.append(batch)
+        rows += batch.num_rows
+    if few:
+        yield few[0] if len(few) == 1 else pa.concat_batches(few)
 
 
 @dataclass

@@ -56,7 +56,18 @@ def test_staged_sink_keeps_an_epoch_under_its_key_and_hands_it_to_apply(tmp_path
         assert store.list("") == ["staged/orders/5-4-2.arrow"]
         sink.mark[2] = 3
         attempt.commit(committable)
-    assert sink.applied == [(2, 4, 3, 5, [batch(1, 2), batch(3)])]
+    assert sink.applied == [(2, 4, 3, 5, [batch(1, 2, 3)])]
+
+
+def test_small_staged_batches_come_to_apply_together_and_large_ones_as_they_are() -> None:
+    sink = ListSink()
+    large = range(8_000)
+    with Attempt(place(sink, MemoryStore())) as attempt:
+        for ids in ([1], [2, 3], large, large, [4]):
+            attempt.write(0, *ids)
+        attempt.commit(attempt.prepare(0, 1))
+    (applied,) = sink.applied
+    assert applied[-1] == [batch(1, 2, 3, *large), batch(*large, 4)]
 
 
 def test_payload_is_the_file_in_the_store_or_null() -> None:
