@@ -17,17 +17,21 @@ from bench.kafka._topics import PARTITIONS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["GUARANTEES", "Latency", "measure_latency"]
+__all__ = ["BARE", "GUARANTEES", "LINGER", "RATE", "Latency", "measure_latency"]
 
 RATE = 10_000
 """Messages a second."""
-GUARANTEES = {"at_least_once": 1.0, "exactly_once": 0.25}
+BARE = "none: a bare loop"
+GUARANTEES = {BARE: 0.0, "at_least_once": 1.0, "exactly_once": 0.25}
 """Seconds from one checkpoint to the next."""
-_WARM_UP = 3.0
+LINGER = 2
+"""Milliseconds that the clients wait for more to send: enough that the broker, of messages sent one by one, is not what
+is measured."""
+_WARM_UP = 10.0
 
 
 class Latency(msgspec.Struct, frozen=True):
-    """Milliseconds."""
+    """Milliseconds; the interval in seconds."""
 
     guarantee: str
     interval: float
@@ -60,7 +64,7 @@ def _started(*task: str) -> Iterator[None]:
 
 def _send(brokers: str, topic: str) -> None:
     """Send until SIGTERM. `perf_counter` is the machine's clock, the same in every process."""
-    producer = Producer({"bootstrap.servers": brokers, "linger.ms": 0})
+    producer = Producer({"bootstrap.servers": brokers, "linger.ms": LINGER})
     began, sent = time.perf_counter(), 0
     while True:
         for _ in range(int((time.perf_counter() - began) * RATE) - sent):
@@ -94,12 +98,26 @@ def _read(brokers: str, output: str, seconds: float) -> list[float]:
     return times
 
 
+def _pass_bare(brokers: str, topic: str, output: str) -> None:
+    """Pass messages on until SIGTERM with nothing but the client."""
+    settings = {"group.id": output, "fetch.wait.max.ms": 5}
+    consumer = Consumer({"bootstrap.servers": brokers, **settings})
+    consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
+    producer = Producer({"bootstrap.servers": brokers, "linger.ms": LINGER, "enable.idempotence": True})
+    while True:
+        for message in consumer.consume(500, 0.002):
+            producer.produce(output, message.value())
+        producer.poll(0)
+
+
 def _pass(brokers: str, topic: str, output: str, guarantee: Any) -> None:
     """Pass messages on until SIGTERM."""
+    if guarantee == BARE:
+        _pass_bare(brokers, topic, output)
     import krishiv_stream as ks
 
     source = ks.KafkaSource(brokers, topic, format="raw", client={"fetch.wait.max.ms": 5})
-    sink = ks.KafkaSink(brokers, output, format="raw", guarantee=guarantee, client={"linger.ms": 0})
+    sink = ks.KafkaSink(brokers, output, format="raw", guarantee=guarantee, client={"linger.ms": LINGER})
     with (
         tempfile.TemporaryDirectory() as folder,
         ks.Session(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bench.kafka._latency import RATE, Latency
+from bench.kafka._latency import BARE, LINGER, RATE, Latency
 from bench.kafka._topics import BYTES, PARTITIONS
 
 if TYPE_CHECKING:
@@ -121,6 +121,8 @@ def _summary(report: Report) -> str:
         if (ratio := _ratio(report.ours[name], report.ours[base]))
     ]
     for each in report.latencies:
+        if each.guarantee == BARE:
+            continue
         most = 25.0 if each.guarantee == "at_least_once" else each.interval * 1_000 + 150
         name = f"{each.guarantee}, pass-through, {RATE:,} messages/s: p99"
         rows.append((name, f"< {most:.0f} ms", f"{each.p99:.1f} ms", "" if each.p99 < most else "**missed**"))
@@ -152,7 +154,7 @@ def _latency(latencies: list[Latency]) -> str:
     rows = [
         (
             each.guarantee,
-            f"{each.interval * 1_000:.0f} ms",
+            f"{each.interval * 1_000:.0f} ms" if each.interval else "",
             *(f"{each_of:.1f}" for each_of in (each.p50, each.p99, each.most)),
             f"{each.messages:,}",
         )
@@ -160,7 +162,7 @@ def _latency(latencies: list[Latency]) -> str:
     ]
     said = (
         f"{RATE:,} messages of {BYTES} bytes a second, from `produce` to a reader of committed records, milliseconds; "
-        "`linger=0`, `linger.ms=0`.\n\n"
+        f"every producer with `linger.ms={LINGER}`, the jobs with `linger=0`.\n\n"
     )
     return said + _table(("guarantee", "a checkpoint each", "p50", "p99", "most", "messages"), rows)
 
