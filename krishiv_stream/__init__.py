@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         TooManyFailedCheckpoints,
     )
     from krishiv_connectors import (
+        S3,
         CsvSource,
         IdempotentSink,
         JsonSink,
@@ -172,6 +173,7 @@ __all__ = [
     "ProfileUnfit",
     "Reader",
     "RetriableError",
+    "S3",
     "SchemaMismatch",
     "Secret",
     "Session",
@@ -270,6 +272,7 @@ _MODULES = {
     "Reader": "krishiv_connectors",
     "Secret": "krishiv_connectors",
     "RetriableError": "krishiv_guarantees",
+    "S3": "krishiv_connectors",
     "SchemaMismatch": "krishiv_stream._errors",
     "Session": "krishiv_stream._session",
     "Sink": "krishiv_connectors",

@@ -24,6 +24,7 @@ from krishiv_connectors._secrets import Secret
 from krishiv_connectors._sink import IdempotentSink, Sink, SinkContext, TwoPhaseSink
 from krishiv_connectors._source import Reader, Source, SourceContext, Split
 from krishiv_connectors._staged_sink import StagedSink
+from krishiv_connectors._storage import S3
 
 if TYPE_CHECKING:
     from krishiv_connectors._memory import MemoryAppendSink, MemorySink, MemorySource
@@ -57,6 +58,7 @@ __all__ = [
     "ParquetSource",
     "PrintSink",
     "Reader",
+    "S3",
     "SchemaChanged",
     "Secret",
     "SecretMissing",
