@@ -15,7 +15,7 @@ from krishiv_guarantees import (
 )
 from krishiv_stream._errors import InvalidSetting, NotAvailable, ProfileUnfit
 from krishiv_stream._modes import ExecutionPlacement, Runtime, RuntimeMode, require_available, resolve_runtime
-from krishiv_stream._settings import Settings, Shuffle
+from krishiv_stream._settings import BUCKET_SCHEMES, Settings, Shuffle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,7 @@ _PROFILES: Final[Mapping[RuntimeMode, tuple[Profile, ...]]] = {
 _CHECKPOINT_SCHEMES: Final[Mapping[str, CheckpointPlace]] = {
     "memory": CheckpointPlace.EPHEMERAL,
     "file": CheckpointPlace.LOCAL,
-    "s3": CheckpointPlace.OBJECT_STORE,
+    **dict.fromkeys(BUCKET_SCHEMES, CheckpointPlace.OBJECT_STORE),
 }
 _SHUFFLE_PLACES: Final[Mapping[Shuffle, ShufflePlace]] = {
     Shuffle.MEMORY: ShufflePlace.MEMORY,
@@ -96,14 +96,13 @@ def check_mode_profile(mode: RuntimeMode, profile: Profile) -> None:
 def require_build(settings: Settings, runtime: Runtime) -> None:
     """Raise `NotAvailable` for what is valid and not part of this build: runtimes and stores. No fallback."""
     require_available(runtime)
-    for name in ("checkpoints", "metadata"):
-        scheme = _scheme(getattr(settings, name))
-        if scheme not in ("", "memory", "file"):
-            raise NotAvailable(
-                f"{name} at {scheme}:// are not available in this build",
-                hint=f"leave {name} unset: it is kept under data_dir",
-                setting=name,
-            )
+    scheme = _scheme(settings.metadata)
+    if scheme not in ("", "file"):
+        raise NotAvailable(
+            f"metadata at {scheme}:// are not available in this build",
+            hint="leave metadata unset: it is kept beside the checkpoints",
+            setting="metadata",
+        )
 
 
 def profile_settings(settings: Settings, runtime: Runtime) -> ProfileSettings:

@@ -19,6 +19,7 @@ from krishiv_stream._block_on import block_on
 from krishiv_stream._config import resolve_settings
 from krishiv_stream._errors import NotAvailable
 from krishiv_stream._job import JobHandle
+from krishiv_stream._places import JobPlaces
 from krishiv_stream._sql import BatchSql
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class Session:
     def _setup(self, resolved: ResolvedSettings, runtime: Runtime) -> None:
         require_build(resolved.settings, runtime)
         self._resolved = resolved
+        self._places = JobPlaces(resolved.settings)
         self._sql = BatchSql()
         self._handles: list[JobHandle] = []
 
@@ -107,7 +109,7 @@ class Session:
 
     def guarantee(self, pipeline: Pipeline) -> GuaranteeReport:
         """Resolve what `pipeline` guarantees in this session; nothing is started."""
-        return self._guarantee(pipeline, _job_name(pipeline, None))
+        return self._guarantee(pipeline, self._places.store(_job_name(pipeline, None)))
 
     async def guarantee_async(self, pipeline: Pipeline) -> GuaranteeReport:
         """Like `guarantee`, awaited."""
@@ -170,12 +172,12 @@ class Session:
     ) -> JobHandle:
         from krishiv_stream._runtime.embedded import EmbeddedJob
 
-        submission = self._submission(plan, listeners, options)
+        submission = self._submission(plan, listeners, options, store)
         required = options.get("require")
         if required is not None:
             require_level(submission.report, Guarantee.parse(required))
         _log.info("job %s: %s", submission.job, submission.report.summary)
-        job = EmbeddedJob(submission, store)
+        job = EmbeddedJob(submission)
         job.start()
         handle = JobHandle(job)
         self._handles = [each for each in self._handles if not each.done]  # ended ones would keep their checkpoints
@@ -183,7 +185,11 @@ class Session:
         return handle
 
     def _submission(
-        self, plan: Pipeline, listeners: tuple[Callable[[CheckpointEvent], None], ...], options: RunOptions
+        self,
+        plan: Pipeline,
+        listeners: tuple[Callable[[CheckpointEvent], None], ...],
+        options: RunOptions,
+        store: CheckpointStore | None,
     ) -> Submission:
         from krishiv_stream._plan.identity import fingerprint, operator_ids, required_columns
         from krishiv_stream._runtime.submission import Submission
@@ -192,6 +198,7 @@ class Session:
             node.sink.check(node.schema)
         name = _job_name(plan, options.get("job"))
         on_sink_ahead = options.get("on_sink_ahead", "refuse")
+        own = self._places.store(name)
         return Submission(
             job=name,
             nodes=plan.nodes,
@@ -199,8 +206,9 @@ class Session:
             columns=required_columns(plan),
             fingerprint=fingerprint(plan, self.settings.max_key_groups),
             settings=self.settings,
-            report=self._guarantee(plan, name, duplicate_overlap=on_sink_ahead == "duplicate"),
-            directory=self._directory(name),
+            report=self._guarantee(plan, own, duplicate_overlap=on_sink_ahead == "duplicate"),
+            store=own if store is None else store,
+            directory=self._places.local(name),
             restore=options.get("restore", "latest"),
             on_sink_ahead=on_sink_ahead,
             take_over=options.get("take_over", False),
@@ -209,23 +217,11 @@ class Session:
             listeners=listeners,
         )
 
-    def _guarantee(self, plan: Pipeline, job: str, *, duplicate_overlap: bool = False) -> GuaranteeReport:
+    def _guarantee(self, plan: Pipeline, store: CheckpointStore, *, duplicate_overlap: bool = False) -> GuaranteeReport:
         from krishiv_stream._guarantee_parts import guarantee_of
         from krishiv_stream._plan.identity import operator_ids
 
-        store = self._store(job)
         return guarantee_of(plan.nodes, operator_ids(plan), self.settings, store, duplicate_overlap=duplicate_overlap)
-
-    def _store(self, job: str) -> CheckpointStore:
-        from krishiv_checkpoint import FilesystemStore, MemoryStore
-
-        directory = self._directory(job)
-        return MemoryStore() if directory is None else FilesystemStore(directory)
-
-    def _directory(self, job: str) -> Path | None:
-        """Return where a job keeps its checkpoints; None: in memory."""
-        jobs = self.settings.jobs_directory
-        return None if jobs is None else jobs / job
 
     # --- batch SQL
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from krishiv_checkpoint import OnSinkAhead
-    from krishiv_connectors import Secret
+    from krishiv_connectors import S3, Secret
     from krishiv_stream._durations import Duration
 
 __all__ = ["RunOptions", "SessionOptions"]
@@ -24,6 +24,7 @@ class SessionOptions(TypedDict, total=False):
     control_token: Secret | str | None
     data_dir: str | Path | None
     checkpoints: str | None
+    storage: S3 | str | None
     metadata: str | None
     state: str | None
     shuffle: str | None

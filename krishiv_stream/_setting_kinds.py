@@ -16,7 +16,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from enum import Enum
 
-__all__ = ["FLAG", "LOCATION", "PATH", "SECRET", "SIZE", "TEXT", "Kind", "choice", "duration", "suggest", "whole"]
+__all__ = [
+    "FLAG",
+    "LOCATION",
+    "PATH",
+    "SECRET",
+    "SIZE",
+    "STORAGE",
+    "TEXT",
+    "Kind",
+    "choice",
+    "duration",
+    "suggest",
+    "whole",
+]
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?", re.IGNORECASE)
 _SIZES: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -32,6 +45,8 @@ _FLAGS: Final = {
     "off": False,
 }
 _NONE: Final = "none"
+_AMAZON: Final = "aws"
+_REGION: Final = "?region="
 
 
 @dataclass(frozen=True)
@@ -167,6 +182,19 @@ def _read_secret(value: object) -> object:
     return value if isinstance(value, Secret) else Secret(_read_text(value))
 
 
+def _read_storage(value: object) -> object:
+    from krishiv_connectors import S3
+
+    if isinstance(value, S3):
+        return value
+    endpoint, _, region = _read_text(value).partition(_REGION)
+    return S3(endpoint=None if endpoint == _AMAZON else endpoint, region=region or None)
+
+
+def _show_storage(value: Any) -> str:
+    return (value.endpoint or _AMAZON) + (_REGION + value.region if value.region else "")
+
+
 def _is_none(value: object) -> bool:
     return isinstance(value, str) and value.strip().lower() == _NONE
 
@@ -177,3 +205,6 @@ TEXT: Final = Kind(_read_text, str, "text")
 PATH: Final = Kind(_read_path, str, "path")
 LOCATION: Final = Kind(_read_location, str, "path or URL")
 SECRET: Final = Kind(_read_secret, lambda value: str(cast("object", value)), "secret")
+STORAGE: Final = Kind(
+    _read_storage, _show_storage, "endpoint like https://host:9000?region=eu, or aws; keys come from the environment"
+)

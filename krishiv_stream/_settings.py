@@ -10,14 +10,30 @@ from typing import TYPE_CHECKING, Any, Final
 
 from krishiv_guarantees import Profile
 from krishiv_stream._modes import ExecutionPlacement, RuntimeMode
-from krishiv_stream._setting_kinds import FLAG, LOCATION, PATH, SECRET, SIZE, TEXT, Kind, choice, duration, whole
+from krishiv_stream._setting_kinds import (
+    FLAG,
+    LOCATION,
+    PATH,
+    SECRET,
+    SIZE,
+    STORAGE,
+    TEXT,
+    Kind,
+    choice,
+    duration,
+    whole,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from krishiv_connectors import Secret
+    from krishiv_connectors import S3, Secret
 
-__all__ = ["SETTINGS", "Setting", "Settings", "Shuffle", "StateBackend"]
+__all__ = ["BUCKET_SCHEMES", "SETTINGS", "Setting", "Settings", "Shuffle", "StateBackend"]
+
+
+BUCKET_SCHEMES: Final = ("s3", "gs", "az")
+"""What the URLs of buckets begin with. A certificate is for the servers that it was earned with."""
 
 
 class StateBackend(StrEnum):
@@ -86,6 +102,10 @@ class Settings:
     checkpoints: str | None = field(
         default=None, metadata=_is(LOCATION.or_none(), "checkpoint store; none: in data_dir, or in memory without one")
     )
+    storage: S3 | None = field(
+        default=None,
+        metadata=_is(STORAGE.or_none(), "the S3 server that checkpoints at s3:// are on; none: the environment's"),
+    )
     metadata: str | None = field(
         default=None, metadata=_is(LOCATION.or_none(), "metadata store; none: beside the checkpoints")
     )
@@ -145,8 +165,15 @@ class Settings:
         return StateBackend.MEMORY if self.profile is Profile.DEV_LOCAL else StateBackend.ROCKSDB
 
     @property
+    def checkpoint_bucket(self) -> str | None:
+        """The URL that checkpoints in a bucket are below; None: they are not in one."""
+        if self.checkpoints is None or self.checkpoints.partition("://")[0].lower() not in BUCKET_SCHEMES:
+            return None
+        return self.checkpoints.rstrip("/")
+
+    @property
     def jobs_directory(self) -> Path | None:
-        """The folder that holds one folder of checkpoints per job; None: checkpoints are in memory."""
+        """The folder that holds one folder of checkpoints per job; None: they are in memory, or in a bucket."""
         if self.checkpoints is None:
             return None if self.data_dir is None else self.data_dir / "jobs"
         scheme, separator, place = self.checkpoints.partition("://")

@@ -24,6 +24,7 @@ from krishiv_stream._admission import check_settings
 from krishiv_stream._cli._exits import Exit
 from krishiv_stream._cli._options import Place, resolve
 from krishiv_stream._cli._output import Json, print_json, print_table
+from krishiv_stream._places import JobPlaces
 
 __all__ = ["Finding", "Verdict", "doctor"]
 
@@ -71,6 +72,8 @@ def _findings(place: Place | None) -> Iterator[Finding]:
     try:
         with tempfile.TemporaryDirectory(prefix=".krishiv-doctor-", dir=folder) as scratch:
             yield from _disk(Path(scratch))
+        if (bucket := _bucket_of(place)) is not None:
+            yield _checked("bucket", lambda: _bucket(bucket))
     except OSError as error:
         yield Finding("data folder", Verdict.FAIL, f"{folder} cannot be written to: {error.strerror}")
     yield _checked("certificates", _certificates)
@@ -163,6 +166,21 @@ def _locks(path: Path) -> tuple[Verdict, str]:
         except BlockingIOError:
             return Verdict.OK, "a held lock is refused to others"
     return Verdict.FAIL, "a held lock was given twice: two processes could run one job here"
+
+
+def _bucket_of(place: Place | None) -> JobPlaces | None:
+    """Return where checkpoints are, if that is a bucket."""
+    try:
+        settings = resolve(place).settings
+    except KrishivError:
+        return None
+    return None if settings.checkpoint_bucket is None else JobPlaces(settings)
+
+
+def _bucket(places: JobPlaces) -> tuple[Verdict, str]:
+    if places.store("doctor").capabilities().conditional_create:
+        return Verdict.OK, f"{places}: a taken key is refused"
+    return Verdict.FAIL, f"{places}: a key was created twice: this server gives no more than at_least_once"
 
 
 def _conditional_create(root: Path) -> tuple[Verdict, str]:

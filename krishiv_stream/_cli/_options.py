@@ -45,6 +45,7 @@ DataDir = Annotated[str | None, Parameter(name="--data-dir", help=SETTINGS["data
 Checkpoints = Annotated[
     str | None, Parameter(name="--checkpoints", help=SETTINGS["checkpoints"].help.capitalize(), group=_GROUP)
 ]
+Storage = Annotated[str | None, Parameter(name="--storage", help=SETTINGS["storage"].help.capitalize(), group=_GROUP)]
 
 
 @Parameter(name="*")
@@ -54,6 +55,7 @@ class Place:
 
     data_dir: DataDir = None
     checkpoints: Checkpoints = None
+    storage: Storage = None
 
 
 def given(flags: Settings | Place | None) -> dict[str, Any]:

@@ -16,10 +16,8 @@ from typing import TYPE_CHECKING, Any
 from krishiv_checkpoint import (
     CheckpointDriver,
     CheckpointSettings,
-    FilesystemStore,
     JobLock,
     JobOver,
-    MemoryStore,
     RetryPolicy,
     begin_attempt,
     check_name,
@@ -92,10 +90,10 @@ class EmbeddedJob:
     Its thread runs attempts: take the job over, recover, run tasks, and, after a failure that may pass, again.
     """
 
-    def __init__(self, submission: Submission, store: CheckpointStore | None = None) -> None:
+    def __init__(self, submission: Submission) -> None:
         self.future: Future[JobResult] = Future()
         self._submission = submission
-        self._store = store if store is not None else _open_store(submission)
+        self._store = submission.store
         self._state = JobState.STARTING
         self._metrics = JobMetrics()
         self._driver: CheckpointDriver | None = None
@@ -388,10 +386,6 @@ class EmbeddedJob:
             guarantee=self._submission.report,
             details={"overlap": list(self._overlap)} if self._overlap else {},
         )
-
-
-def _open_store(submission: Submission) -> CheckpointStore:
-    return MemoryStore() if submission.directory is None else FilesystemStore(submission.directory)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from krishiv_checkpoint import CheckpointEvent, Fingerprint, OnSinkAhead
+    from krishiv_checkpoint import CheckpointEvent, CheckpointStore, Fingerprint, OnSinkAhead
     from krishiv_guarantees import GuaranteeReport
     from krishiv_stream._plan.nodes import Node, SinkNode
     from krishiv_stream._settings import Settings
@@ -31,8 +31,10 @@ class Submission:
         For each source, the columns in use.
     restore : str
         ``"latest"``, ``"none"`` or a savepoint.
+    store : CheckpointStore
+        Where the job keeps its checkpoints.
     directory : Path or None
-        Where the job keeps its checkpoints; None: in memory.
+        Where this host keeps the job's lock and what its attempts need; None: nowhere.
     """
 
     job: str
@@ -42,6 +44,7 @@ class Submission:
     fingerprint: Fingerprint
     settings: Settings
     report: GuaranteeReport
+    store: CheckpointStore
     directory: Path | None
     restore: str = "latest"
     on_sink_ahead: OnSinkAhead = "refuse"

@@ -97,7 +97,10 @@ def _with_topic(topics: list[str], batch: pa.RecordBatch) -> pa.RecordBatch:
 def main() -> None:
     """Run the job of the spec file named on the command line."""
     spec = json.loads(Path(sys.argv[1]).read_text())
-    session = ks.Session(profile="single-node-durable", allow_uncertified=True, **spec["session"])
+    settings = {"profile": "single-node-durable", "allow_uncertified": True, **spec["session"]}
+    if "storage" in spec:
+        settings["storage"] = ks.S3(**spec["storage"])
+    session = ks.Session(**settings)
     with session.start(pipeline(spec), job=spec.get("job", "job"), **spec.get("run", {})) as handle:
         signal.signal(signal.SIGTERM, lambda *_: handle.request_stop())
         print(json.dumps({"event": "started"}), flush=True)
