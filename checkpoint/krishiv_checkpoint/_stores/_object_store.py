@@ -119,12 +119,6 @@ class ObjectStore:
             pages = obstore().list(self._bucket, prefix=folder or None)
             return sorted(each["path"] for page in pages for each in page if each["path"].startswith(prefix))
 
-    def folders(self) -> list[str]:
-        """Return the first parts of all keys that have more than one, sorted; does not look into them."""
-        with self._errors(""):
-            found = obstore().list_with_delimiter(self._bucket)
-        return sorted(each.rstrip("/").rpartition("/")[2] for each in found["common_prefixes"])
-
     def delete(self, key: str) -> None:
         """Remove `key` if it is there."""
         with self._errors(key), suppress(FileNotFoundError):
