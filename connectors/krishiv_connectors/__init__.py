@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from krishiv_connectors._memory import MemoryAppendSink, MemorySink, MemorySource
     from krishiv_connectors._print_sink import PrintSink
     from krishiv_connectors._test_source import SentinelSource
+    from krishiv_connectors.delta import DeltaSink, DeltaSource
     from krishiv_connectors.files import CsvSource, JsonSink, JsonSource, ParquetSink, ParquetSource
     from krishiv_connectors.kafka import KafkaSink, KafkaSource
     from krishiv_connectors.nexmark import NexmarkSource
@@ -39,6 +40,8 @@ __all__ = [
     "BadCsvRow",
     "BadJsonLine",
     "CsvSource",
+    "DeltaSink",
+    "DeltaSource",
     "FileChanged",
     "FileVanished",
     "GeneratorChanged",
@@ -81,6 +84,8 @@ __all__ = [
 # Connectors load their libraries when they are first named: importing this package stays fast.
 _CONNECTORS = {
     "CsvSource": "files",
+    "DeltaSink": "delta",
+    "DeltaSource": "delta",
     "JsonSink": "files",
     "JsonSource": "files",
     "KafkaSink": "kafka",

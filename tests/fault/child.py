@@ -41,6 +41,8 @@ def source(spec: dict[str, Any]) -> ks.Source[Any]:
             return ks.CsvSource(spec["pattern"], schema=SCHEMA)
         case "ndjson":
             return ks.JsonSource(spec["pattern"], schema=SCHEMA)
+        case "delta":
+            return ks.DeltaSource(spec["path"], **spec.get("options", {}))
         case "kafka":
             options = {"until": "latest", **spec.get("options", {})}
             return ks.KafkaSource(spec["brokers"], spec["topic"], schema=SCHEMA, **options)
@@ -57,6 +59,9 @@ def sink(spec: dict[str, Any]) -> ks.Sink:
             return ks.JsonSink(spec["path"])
         case "sqlite":
             return ks.SqliteSink(spec["path"], "out")
+        case "delta":
+            storage = ks.S3(**spec["storage"]) if "storage" in spec else None
+            return ks.DeltaSink(spec["path"], storage=storage, **spec.get("options", {}))
         case "kafka":
             return ks.KafkaSink(spec["brokers"], spec["topic"], key="auction", **spec.get("options", {}))
         case kind:

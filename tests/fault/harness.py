@@ -23,6 +23,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from tests.fault.child import SCHEMA
+from tests.support.delta import read_table
 from tests.support.kafka_reader import read_topic
 
 if TYPE_CHECKING:
@@ -173,6 +174,8 @@ def read_output(sink: dict[str, Any]) -> dict[str, list[tuple[Any, ...]]]:
     if sink["kind"] == "kafka":
         return {"a plain consumer": _topic_rows(sink)}
     path = sink["path"]
+    if sink["kind"] == "delta":
+        return {"polars": _frame_rows(read_table(path, sink.get("client")))}
     if sink["kind"] == "sqlite":
         return {"sqlite3": _sqlite_rows(path)}
     if sink["kind"] == "parquet":

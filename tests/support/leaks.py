@@ -76,7 +76,7 @@ def _settled(look: Callable[[], tuple[str, ...]], deadline: float) -> tuple[str,
 
 
 def _join_new_threads(before: Resources, deadline: float) -> None:
-    for thread in threading.enumerate():
+    for thread in _own():
         if thread.ident not in before.threads and thread is not threading.current_thread():
             thread.join(max(0.0, deadline - time.monotonic()))
 
@@ -93,8 +93,13 @@ def _compare(before: Resources) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def _own() -> list[threading.Thread]:
+    """Return the threads that Python started: a library's pool, which calls into it once, stays for good."""
+    return [thread for thread in threading.enumerate() if not isinstance(thread, threading._DummyThread)]
+
+
 def _threads() -> dict[int, str]:
-    return {thread.ident or 0: thread.name for thread in threading.enumerate()}
+    return {thread.ident or 0: thread.name for thread in _own()}
 
 
 def _descriptors() -> dict[int, str]:

@@ -14,8 +14,11 @@ import polars as pl
 import pytest
 
 from krishiv_checkpoint import FilesystemStore
-from krishiv_connectors import JsonSink, MemorySink, ParquetSink, SqliteSink
+from krishiv_connectors import DeltaSink, JsonSink, MemorySink, ParquetSink, SqliteSink
+from tests.support.delta import read_table, warm_up
 from tests.unit.sinks.contract import Target
+
+warm_up()
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +107,42 @@ def _sqlite(tmp_path: Path) -> Target:
     )
 
 
+def _delta(tmp_path: Path, **options: object) -> Target:
+    table = tmp_path / "table"
+
+    def staged(committable: Committable) -> list[Path]:
+        return [table / "_staging" / file["key"] for file in json.loads(committable.payload)["files"]]
+
+    def each(do: Callable[[Path], object]) -> Callable[[Committable], None]:
+        return lambda committable: [do(path) for path in staged(committable)] and None
+
+    return Target(
+        sink=lambda: DeltaSink(table, **options),
+        rows=lambda: sorted(read_table(str(table)).select("id", "name", "price").rows()),
+        lose=each(Path.unlink),
+        damage=each(_flip),
+    )
+
+
+def _delta_upsert(tmp_path: Path) -> Target:
+    table = tmp_path / "table"
+
+    def staged(committable: Committable) -> Path:
+        return tmp_path / "store" / json.loads(committable.payload)["key"]
+
+    return Target(
+        sink=lambda: DeltaSink(table, mode="upsert", keys="id"),
+        rows=lambda: sorted(read_table(str(table)).select("id", "name", "price").rows()),
+        lose=lambda committable: staged(committable).unlink(),
+        damage=lambda committable: _flip(staged(committable)),
+        store=FilesystemStore(tmp_path / "store"),
+    )
+
+
 TARGETS: dict[str, Callable[[Path], Target]] = {
+    "delta": _delta,
+    "delta-partitioned": partial(_delta, partition_by="name"),
+    "delta-upsert": _delta_upsert,
     "json": _json,
     "memory": _memory,
     "parquet": _parquet,
