@@ -186,7 +186,7 @@ def test_source_goes_on_exactly_where_it_was(tmp_path, seed):
         deltalake.write_deltalake(str(tmp_path / "table"), rows.slice(start, 4_000), mode="append")
     killed.spec["answer"] = killed.spec["source"]
     killed.spec["source"] = {"kind": "delta", "path": str(tmp_path / "table")}
-    for moment in random_moments(seed, 2, 1.0):
+    for moment in random_moments(seed, 2, 0.4):
         assert killed.run(kill_after=moment).killed
     killed.finish()
     killed.check()

@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from krishiv_checkpoint import CommitOutcome, CommitScope, CorruptState, KeyMissing, StateFile, failpoint, read_verified
 from krishiv_connectors._sink import StickyError, refuse_newer
@@ -135,8 +134,7 @@ class AppendDeltaSink(DeltaSink):
 
         now = int(time.time() * 1_000)
         actions = [
-            AddAction(quote(f"{STAGING}/{file.key}", safe="/="), file.size, file.partition, now, True, file.stats)
-            for file in files
+            AddAction(f"{STAGING}/{file.key}", file.size, file.partition, now, True, file.stats) for file in files
         ]
         # Read and written through one handle: if another commit moves the mark meanwhile, the log refuses this one.
         properties = CommitProperties(app_transactions=[Transaction(app, epoch)])
