@@ -14,11 +14,12 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 # Run command $(2) as step $(1), and say how long it took.
 step = @echo "== $(1)"; began=$$(date +%s); $(2) && echo "== $(1): $$(( $$(date +%s) - began )) s"
 
-.PHONY: help demo test lint unit faults bench bench-kafka certify docs clean
+.PHONY: help demo demo-lake test lint unit faults bench bench-kafka certify docs clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo [ARGS=...]    the main job on generated bids, or on your files: killed three times, then compared"
+	@echo "make demo-lake          Kafka to a Delta table on S3, killed three times; needs Java, Maven and Ceph"
 	@echo "make test [ARGS=...]    style, types, import rules and every test, with a sample of the kill tests"
 	@echo "make faults             every test of kills and other faults"
 	@echo "make bench [ARGS=...]   throughput and latency beside a batch query"
@@ -40,6 +41,10 @@ $(VENV)/.dev: $(VENV)/.package
 
 demo: $(VENV)/.package
 	@$(BIN)/krishiv-stream demo $(ARGS)
+
+# Kafka and S3 servers of its own: needs Java, Maven and Ceph.
+demo-lake: $(VENV)/.dev
+	@$(PY) -m examples.kafka_to_delta.demo $(ARGS)
 
 test: lint unit
 

@@ -1,5 +1,6 @@
 """Harnesses of the connectors and stores that come with krishiv-stream."""
 
+from krishiv_conformance._shipped._delta import DeltaFollowHarness, DeltaSinkHarness, DeltaSourceHarness
 from krishiv_conformance._shipped._kafka import KafkaFollowHarness, KafkaSinkHarness, KafkaSourceHarness
 from krishiv_conformance._shipped._sinks import JsonSinkHarness, ParquetSinkHarness, SqliteSinkHarness
 from krishiv_conformance._shipped._sources import (
@@ -16,6 +17,9 @@ from krishiv_conformance._shipped._stores import FilesystemStoreHarness
 __all__ = [
     "CsvFollowHarness",
     "CsvSourceHarness",
+    "DeltaFollowHarness",
+    "DeltaSinkHarness",
+    "DeltaSourceHarness",
     "FilesystemStoreHarness",
     "JsonFollowHarness",
     "JsonSinkHarness",

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from krishiv_checkpoint import CommitOutcome, CommitScope, CorruptState, KeyMissing, StateFile, failpoint, read_verified
-from krishiv_connectors._sink import StickyError, refuse_newer
+from krishiv_connectors._sink import StickyError, TwoPhaseSink, refuse_newer
 from krishiv_connectors.delta._data_files import DataFiles, FileName, StagedData, list_staged, staged_keys
 from krishiv_connectors.delta._delta_sink import DeltaSink, app_id, applied, marks_of, register
 from krishiv_connectors.delta._errors import delta_errors
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["AppendDeltaSink"]
 
 
-class AppendDeltaSink(DeltaSink):
+class AppendDeltaSink(TwoPhaseSink, DeltaSink):
     """What ``DeltaSink(...)`` is by default."""
 
     commit_scope = CommitScope.EPOCH

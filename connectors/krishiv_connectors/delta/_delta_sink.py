@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from krishiv_checkpoint import KeyExists, Mark
 from krishiv_connectors._errors import TableMismatch
-from krishiv_connectors._sink import TwoPhaseSink
+from krishiv_connectors._sink import Sink
 from krishiv_connectors.delta._errors import delta_errors
 from krishiv_connectors.delta._table import CLIENT_LIBRARY, TableAddress, arrow_schema, check_features
 from krishiv_connectors.delta._types import check_columns, new_columns, stored_schema
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from krishiv_checkpoint import CheckpointStore
     from krishiv_connectors._sink import SinkContext
     from krishiv_connectors._storage import S3
+    from krishiv_guarantees import SinkCapabilities
 
 __all__ = ["DeltaSink"]
 
 Evolution = Literal["freeze", "add_columns"]
 
 
-class DeltaSink(TwoPhaseSink):
+class DeltaSink(Sink):
     """Rows into a Delta table, exactly once. `DeltaSink` picks the class by `mode`.
 
     Parameters
@@ -130,6 +131,24 @@ class DeltaSink(TwoPhaseSink):
             found: dict[str, Any] = self.address.open().optimize.compact()
         self.address.sync_log()
         return found
+
+    # ---------------------------------------------------------------- what the subclasses do
+
+    def open(self, ctx: SinkContext) -> None:
+        """Open the table."""
+        raise NotImplementedError
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Take rows."""
+        raise NotImplementedError
+
+    def flush(self) -> None:
+        """Do nothing: `prepare` makes rows durable."""
+        raise NotImplementedError
+
+    def capabilities(self) -> SinkCapabilities:
+        """Return what the picked class can do."""
+        raise NotImplementedError
 
     # ---------------------------------------------------------------- what the sinks share
 
