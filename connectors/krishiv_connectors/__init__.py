@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from krishiv_connectors.files import CsvSource, JsonSink, JsonSource, ParquetSink, ParquetSource
     from krishiv_connectors.kafka import KafkaSink, KafkaSource
     from krishiv_connectors.nexmark import NexmarkSource
+    from krishiv_connectors.postgres import PostgresSink, PostgresSource
     from krishiv_connectors.sqlite import SqliteSink
 
 __all__ = [
@@ -59,6 +60,8 @@ __all__ = [
     "NoMatchingFiles",
     "ParquetSink",
     "ParquetSource",
+    "PostgresSink",
+    "PostgresSource",
     "PrintSink",
     "Reader",
     "S3",
@@ -96,6 +99,8 @@ _CONNECTORS = {
     "NexmarkSource": "nexmark",
     "ParquetSink": "files",
     "ParquetSource": "files",
+    "PostgresSink": "postgres",
+    "PostgresSource": "postgres",
     "PrintSink": "_print_sink",
     "SentinelSource": "_test_source",
     "SqliteSink": "sqlite",

@@ -68,6 +68,8 @@ NEVER = {
     "obstore",
     "deltalake",
     "psycopg",
+    "pgpq",
+    "adbc_driver_postgresql",
     "starlette",
     "uvicorn",
     "ray",
