@@ -46,6 +46,8 @@ def source(spec: dict[str, Any]) -> ks.Source[Any]:
         case "kafka":
             options = {"until": "latest", **spec.get("options", {})}
             return ks.KafkaSource(spec["brokers"], spec["topic"], schema=SCHEMA, **options)
+        case "postgres":
+            return ks.PostgresSource(spec["dsn"], spec["query"], split_by="id", **spec.get("options", {}))
         case kind:
             raise ValueError(kind)
 
@@ -64,6 +66,8 @@ def sink(spec: dict[str, Any]) -> ks.Sink:
             return ks.DeltaSink(spec["path"], storage=storage, **spec.get("options", {}))
         case "kafka":
             return ks.KafkaSink(spec["brokers"], spec["topic"], key="auction", **spec.get("options", {}))
+        case "postgres":
+            return ks.PostgresSink(spec["dsn"], spec["table"], **spec.get("options", {}))
         case kind:
             raise ValueError(kind)
 

@@ -1,4 +1,4 @@
-"""Jobs that are killed, some of them on a real Kafka broker."""
+"""Jobs that are killed, some of them on a real Kafka broker or a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import pytest
 
 from tests.fault.kafka_jobs import KafkaJob, kafka_job
 from tests.services.fixtures import kafka, new_broker, own_kafka, topic
+from tests.services.postgres.fixtures import database, own_postgres, postgres
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
     from pathlib import Path
 
-__all__ = ["kafka", "new_broker", "own_kafka", "topic"]
+__all__ = ["database", "kafka", "new_broker", "own_kafka", "own_postgres", "postgres", "topic"]
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import numpy as np
 import polars as pl
+import psycopg
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
@@ -173,6 +174,8 @@ def read_output(sink: dict[str, Any]) -> dict[str, list[tuple[Any, ...]]]:
     """Return the rows of an output as each of two independent readers sees them."""
     if sink["kind"] == "kafka":
         return {"a plain consumer": _topic_rows(sink)}
+    if sink["kind"] == "postgres":
+        return {"a plain client": _table_rows(sink)}
     path = sink["path"]
     if sink["kind"] == "delta":
         return {"polars": _frame_rows(read_table(path, sink.get("client")))}
@@ -192,6 +195,14 @@ def read_output(sink: dict[str, Any]) -> dict[str, list[tuple[Any, ...]]]:
 def _topic_rows(sink: dict[str, Any]) -> list[tuple[Any, ...]]:
     records = read_topic({"bootstrap.servers": sink["brokers"]}, sink["topic"])
     return _frame_rows(pl.read_ndjson(b"\n".join(record.value or b"" for record in records)))
+
+
+def _table_rows(sink: dict[str, Any]) -> list[tuple[Any, ...]]:
+    with psycopg.connect(sink.get("read_dsn", sink["dsn"])) as connection:
+        cursor = connection.execute(f"select * from {sink['table']}".encode())
+        names = [column.name for column in cursor.description or ()]
+        frame = pl.DataFrame(cursor.fetchall(), schema=names, orient="row")
+    return _frame_rows(frame)
 
 
 def _sqlite_rows(path: str) -> list[tuple[Any, ...]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["END_TRANSACTION", "PRODUCE", "KafkaProxy"]
+__all__ = ["END_TRANSACTION", "PRODUCE", "KafkaProxy", "close_socket", "exactly"]
 
 PRODUCE, END_TRANSACTION = 0, 26
 """Numbers of Kafka's requests (https://kafka.apache.org/protocol#protocol_api_keys)."""
@@ -69,12 +69,12 @@ class KafkaProxy:
         with self._lock:
             cut, self._sockets = self._sockets, []
         for each in cut:
-            _close(each)
+            close_socket(each)
         self.resume()
 
     def close(self) -> None:
         """Close all, and wait for the threads."""
-        _close(self._listener)
+        close_socket(self._listener)
         self.cut()
         for thread in self._threads:
             thread.join(10)
@@ -103,18 +103,18 @@ class KafkaProxy:
                     self._begin(self._pass_requests, client, broker)
                     self._begin(self._pass_answers, broker, client)
                     continue
-                _close(client)  # as the broker's own system would answer
+                close_socket(client)  # as the broker's own system would answer
 
     def _pass_requests(self, client: socket.socket, broker: socket.socket) -> None:
         with suppress(OSError, EOFError):
             while True:
-                length = _exactly(client, 4)
-                request = _exactly(client, struct.unpack(">i", length)[0])
+                length = exactly(client, 4)
+                request = exactly(client, struct.unpack(">i", length)[0])
                 forward = self._look_at(struct.unpack(">h", request[:2])[0])
                 if not forward:
                     self._requests.wait()
                 broker.sendall(length + request)
-        _close(broker)
+        close_socket(broker)
 
     def _look_at(self, request: int) -> bool:
         """Return whether a request is passed on at once; stalls if it is the one to stall at."""
@@ -133,10 +133,17 @@ class KafkaProxy:
             while data := broker.recv(_PIECE):
                 self._answers.wait()
                 client.sendall(data)
-        _close(client)
+        close_socket(client)
 
 
-def _exactly(source: socket.socket, count: int) -> bytes:
+def exactly(source: socket.socket, count: int) -> bytes:
+    """Read `count` bytes.
+
+    Raises
+    ------
+    EOFError
+        If the other side closes before.
+    """
     data = bytearray()
     while len(data) < count:
         piece = source.recv(min(count - len(data), _PIECE))
@@ -146,7 +153,8 @@ def _exactly(source: socket.socket, count: int) -> bytes:
     return bytes(data)
 
 
-def _close(each: socket.socket) -> None:
+def close_socket(each: socket.socket) -> None:
+    """Close a socket, also if the other side has."""
     with suppress(OSError):
         each.shutdown(socket.SHUT_RDWR)  # wakes whoever waits for it in another thread
     each.close()
