@@ -14,7 +14,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 # Run command $(2) as step $(1), and say how long it took.
 step = @echo "== $(1)"; began=$$(date +%s); $(2) && echo "== $(1): $$(( $$(date +%s) - began )) s"
 
-.PHONY: help demo demo-lake test lint unit faults bench bench-kafka certify docs clean
+.PHONY: help demo demo-lake test lint unit faults bench bench-kafka bench-postgres certify docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo "make faults             every test of kills and other faults"
 	@echo "make bench [ARGS=...]   throughput and latency beside a batch query"
 	@echo "make bench-kafka        throughput and latency over Kafka, beside bare clients and others; needs Java and Maven"
+	@echo "make bench-postgres     throughput into and out of PostgreSQL, beside its bare client; needs the server programs"
 	@echo "make certify            certify the shipped combinations anew"
 	@echo "make docs               write docs/errors.md from the code"
 	@echo "make clean              remove what these made"
@@ -66,6 +67,9 @@ bench: $(VENV)/.dev
 
 bench-kafka: $(VENV)/.dev
 	@$(PY) -m bench.kafka $(ARGS)
+
+bench-postgres: $(VENV)/.dev
+	@$(PY) -m bench.postgres $(ARGS)
 
 # What starts and kills a Kafka broker, for the connectors that need one. Without Java 17 and Maven they are left out.
 certify: export KRISHIV_CERTIFY_KAFKA ?= $(abspath $(PY)) $(abspath tests/services/kafka/command.py)

@@ -1,0 +1,1 @@
+"""Throughput into and out of PostgreSQL, beside its bare client."""
