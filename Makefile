@@ -71,8 +71,10 @@ bench-kafka: $(VENV)/.dev
 bench-postgres: $(VENV)/.dev
 	@$(PY) -m bench.postgres $(ARGS)
 
-# What starts and kills a Kafka broker, for the connectors that need one. Without Java 17 and Maven they are left out.
+# What starts and kills a Kafka broker and a PostgreSQL, for the connectors that need one. Without Java 17 and Maven, or
+# without the server's programs, they are left out.
 certify: export KRISHIV_CERTIFY_KAFKA ?= $(abspath $(PY)) $(abspath tests/services/kafka/command.py)
+certify: export KRISHIV_CERTIFY_POSTGRES ?= $(abspath $(PY)) $(abspath tests/services/postgres/command.py)
 certify: $(VENV)/.dev
 	@$(BIN)/krishiv-stream certify --shipped $(ARGS)
 

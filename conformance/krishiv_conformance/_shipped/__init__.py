@@ -2,6 +2,7 @@
 
 from krishiv_conformance._shipped._delta import DeltaFollowHarness, DeltaSinkHarness, DeltaSourceHarness
 from krishiv_conformance._shipped._kafka import KafkaFollowHarness, KafkaSinkHarness, KafkaSourceHarness
+from krishiv_conformance._shipped._postgres import PostgresSinkHarness
 from krishiv_conformance._shipped._sinks import JsonSinkHarness, ParquetSinkHarness, SqliteSinkHarness
 from krishiv_conformance._shipped._sources import (
     CsvFollowHarness,
@@ -31,5 +32,6 @@ __all__ = [
     "ParquetFollowHarness",
     "ParquetSinkHarness",
     "ParquetSourceHarness",
+    "PostgresSinkHarness",
     "SqliteSinkHarness",
 ]
