@@ -132,10 +132,10 @@ def find_table(connection: Any, name: str, schema: str | None) -> Table:
     found = connection.execute(_FIND, (schema, name)).fetchone()
     if found is None:
         return Table(schema, name)
-    oid = found[0]
+    oid, kind, persistence, secured = found
     columns = tuple(Column(*row[:3], *row[3:]) for row in connection.execute(_COLUMNS, (oid,)).fetchall())
     unique = tuple(frozenset(row[0]) for row in connection.execute(_UNIQUE, (oid,)).fetchall())
-    return Table(schema, name, *found, columns, unique)
+    return Table(schema, name, oid, kind, persistence, secured, columns, unique)
 
 
 def make_table(connection: Any, table: Table, schema: pa.Schema, keys: Sequence[str]) -> None:

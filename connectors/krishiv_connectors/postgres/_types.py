@@ -171,19 +171,19 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 
 def _is_uuid(kind: pa.DataType) -> bool:
-    return isinstance(kind, pa.BaseExtensionType) and kind.extension_name == "arrow.uuid"
+    return isinstance(kind, pa.BaseExtensionType) and bool(kind.extension_name == "arrow.uuid")
 
 
 def _is_nested(kind: pa.DataType) -> bool:
-    return pat.is_nested(_plain(kind))
+    return bool(pat.is_nested(_plain(kind)))
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return pat.is_string(kind) or pat.is_large_string(kind) or pat.is_string_view(kind)
+    return bool(pat.is_string(kind) or pat.is_large_string(kind) or pat.is_string_view(kind))
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
-    return (
+    return bool(
         pat.is_binary(kind) or pat.is_large_binary(kind) or pat.is_binary_view(kind) or pat.is_fixed_size_binary(kind)
     )
 
@@ -193,22 +193,22 @@ def _is_local(kind: pa.DataType) -> bool:
 
 
 def _is_moment(kind: pa.DataType) -> bool:
-    return pat.is_timestamp(kind) and kind.tz is not None
+    return bool(pat.is_timestamp(kind) and kind.tz is not None)
 
 
 def _integer_up_to(bits: int) -> Callable[[pa.DataType], bool]:
     def takes(kind: pa.DataType) -> bool:
-        return pat.is_integer(kind) and kind.bit_width + pat.is_unsigned_integer(kind) <= bits
+        return bool(pat.is_integer(kind) and kind.bit_width + pat.is_unsigned_integer(kind) <= bits)
 
     return takes
 
 
 def _is_short_float(kind: pa.DataType) -> bool:
-    return pat.is_float16(kind) or pat.is_float32(kind)
+    return bool(pat.is_float16(kind) or pat.is_float32(kind))
 
 
 def _is_uuid_width(kind: pa.DataType) -> bool:
-    return pat.is_fixed_size_binary(kind) and kind.byte_width == 16
+    return bool(pat.is_fixed_size_binary(kind) and kind.byte_width == 16)
 
 
 def _unsupported(column: str, what: str, hint: str) -> UnsupportedColumn:
