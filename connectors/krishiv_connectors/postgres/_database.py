@@ -14,7 +14,6 @@ from krishiv_connectors._extras import need
 from krishiv_connectors._secrets import Secret
 from krishiv_connectors.postgres._errors import BadDsn
 from krishiv_connectors.postgres._failures import postgres_errors
-from krishiv_guarantees import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -57,8 +56,6 @@ class Database:
     """
 
     def __init__(self, dsn: str | Secret, password: str | Secret | None = None) -> None:
-        if not isinstance(dsn, str | Secret):
-            raise ConfigurationError(f"dsn={type(dsn).__name__}", hint='a text: "postgresql://user@host/database"')
         self._dsn = dsn if isinstance(dsn, Secret) else Secret(dsn)
         self._password = Secret(password) if isinstance(password, str) else password
 

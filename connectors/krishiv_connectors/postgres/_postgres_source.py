@@ -82,7 +82,7 @@ class PostgresSource(Source["list[str]"]):
         self._check_arguments()
 
     def _check_arguments(self) -> None:
-        if not isinstance(self._splits, int) or self._splits < 1:
+        if self._splits < 1:
             raise ConfigurationError(f"splits={self._splits!r}", hint="a whole number from 1 on")
         if self._split_by is not None and self._split_by not in self._order_by:
             hint = f"order_by=({self._split_by!r}, ...): the rows of a range are read in one order"

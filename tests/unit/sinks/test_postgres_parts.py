@@ -225,7 +225,7 @@ def test_rows_have_no_order_by(kind: str) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"splits": 0}, {"split_by": "a", "order_by": "b"}, {"order_by": ("a", "a")}, {"splits": "4"}],
+    [{"splits": 0}, {"split_by": "a", "order_by": "b"}, {"order_by": ("a", "a")}],
 )
 def test_arguments_of_a_source_that_do_not_fit_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
