@@ -17,10 +17,10 @@ __all__ = ["Measured", "Report", "page"]
 
 _BARE, _TRANSACTIONS = "bare consume, backoff 10 ms", "bare transactions, backoff 10 ms"
 _WANTED = (
-    ("ours, raw", _BARE, 0.80),
-    ("ours, JSON", _BARE, 0.50),
-    ("ours, windows, exactly once", _BARE, 0.35),
-    ("ours, pass-through, exactly once", _TRANSACTIONS, 0.70),
+    ("ours, raw", ("bare consume", _BARE), 0.80),
+    ("ours, JSON", ("bare consume", _BARE), 0.50),
+    ("ours, windows, exactly once", ("bare consume", _BARE), 0.35),
+    ("ours, pass-through, exactly once", ("bare transactions", _TRANSACTIONS), 0.70),
 )
 _HEAD = """\
 # What was measured over Kafka
@@ -34,11 +34,11 @@ that every message came out once, and every window once with the right values.
 *bare consume* is a loop of `Consumer.consume(10000)` that counts; *bare transactions* one that consumes, produces and
 commits offsets and output in a transaction each second. With the client's defaults such a loop mostly waits: a
 consumer that holds 100,000 messages fetches no more for a second (`fetch.queue.backoff.ms`), whether they have been
-taken by then or not. So there is a second loop of each with *backoff 10 ms*, as `KafkaSource` sets it, and shares are
-those of the second. *windows* are JSON in, 10 s tumbling windows with count, sum,
-maximum by auction (1,000 auctions, 100,000 messages in a window), JSON out. Ours has one subtask, a checkpoint each
-second where it writes to Kafka, and its checkpoints on disk; pass-through keeps keys. CPU seconds are those of the
-process that is measured, without the broker's; of others', its start is in them.
+taken by then or not. So there is a second loop of each with *backoff 10 ms*, as `KafkaSource` sets it: shares of both
+are in the first table, those of the second, which is the harder one, in the others. *windows* are JSON in, 10 s
+tumbling windows with count, sum, maximum by auction (1,000 auctions, 100,000 messages in a window), JSON out. Ours has
+one subtask, a checkpoint each second where it writes to Kafka, checkpoints on disk; pass-through keeps keys. CPU
+seconds are those of the process that is measured, without the broker's; of others', its start is in them.
 """
 _PEERS = """\
 ## Beside others
@@ -117,7 +117,8 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 def _summary(report: Report) -> str:
     rows = [
         (f"{name}: share of {base}", f"≥ {wanted:.0%}", f"{ratio:.0%}", "" if ratio >= wanted else "**missed**")
-        for name, base, wanted in _WANTED
+        for name, bases, wanted in _WANTED
+        for base in bases
         if (ratio := _ratio(report.ours[name], report.ours[base]))
     ]
     for each in report.latencies:
