@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -57,7 +58,10 @@ class Marks:
 
     def make(self, connection: Any) -> None:
         """Make the table if it is missing."""
-        with connection.transaction():
+        from psycopg.errors import DuplicateTable
+
+        # Behind the lock a server process may still remember that there was none.
+        with suppress(DuplicateTable), connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (self.sql,))
             if connection.execute("SELECT to_regclass(%s)", (self.sql,)).fetchone()[0] is None:
                 connection.execute(f"CREATE TABLE {self.sql} ({_COLUMNS})")
@@ -69,11 +73,11 @@ class Marks:
         return None if row is None else int(row[0])
 
     def speak_of(self, connection: Any, lineage: str, sink: str) -> bool:
-        """Whether there is a mark of this sink."""
+        """Whether there is a mark of this sink for this target."""
         if connection.execute("SELECT to_regclass(%s)", (self.sql,)).fetchone()[0] is None:
             return False
-        query = f"SELECT EXISTS (SELECT FROM {self.sql} WHERE lineage = %s AND sink = %s)"
-        return bool(connection.execute(query, (lineage, sink)).fetchone()[0])
+        query = f"SELECT EXISTS (SELECT FROM {self.sql} WHERE lineage = %s AND sink = %s AND target = %s)"
+        return bool(connection.execute(query, (lineage, sink, self.target)).fetchone()[0])
 
     def of_job(self, connection: Any, job: str) -> Sequence[Mark]:
         """Return every mark that a job called `job` left for this target."""

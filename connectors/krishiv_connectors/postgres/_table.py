@@ -133,7 +133,7 @@ def find_table(connection: Any, name: str, schema: str | None) -> Table:
     if found is None:
         return Table(schema, name)
     oid, kind, persistence, secured = found
-    columns = tuple(Column(*row[:3], *row[3:]) for row in connection.execute(_COLUMNS, (oid,)).fetchall())
+    columns = tuple(Column(*row) for row in connection.execute(_COLUMNS, (oid,)).fetchall())
     unique = tuple(frozenset(row[0]) for row in connection.execute(_UNIQUE, (oid,)).fetchall())
     return Table(schema, name, oid, kind, persistence, secured, columns, unique)
 

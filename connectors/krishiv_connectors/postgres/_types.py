@@ -171,7 +171,7 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 
 def _is_uuid(kind: pa.DataType) -> bool:
-    return isinstance(kind, pa.BaseExtensionType) and bool(kind.extension_name == "arrow.uuid")
+    return bool(isinstance(kind, pa.BaseExtensionType) and kind.extension_name == "arrow.uuid")
 
 
 def _is_nested(kind: pa.DataType) -> bool:
@@ -179,17 +179,16 @@ def _is_nested(kind: pa.DataType) -> bool:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return bool(pat.is_string(kind) or pat.is_large_string(kind) or pat.is_string_view(kind))
+    return any(test(kind) for test in (pat.is_string, pat.is_large_string, pat.is_string_view))
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
-    return bool(
-        pat.is_binary(kind) or pat.is_large_binary(kind) or pat.is_binary_view(kind) or pat.is_fixed_size_binary(kind)
-    )
+    tests = (pat.is_binary, pat.is_large_binary, pat.is_binary_view, pat.is_fixed_size_binary)
+    return any(test(kind) for test in tests)
 
 
 def _is_local(kind: pa.DataType) -> bool:
-    return pat.is_timestamp(kind) and kind.tz is None
+    return bool(pat.is_timestamp(kind) and kind.tz is None)
 
 
 def _is_moment(kind: pa.DataType) -> bool:

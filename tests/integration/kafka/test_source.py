@@ -295,7 +295,10 @@ def test_a_broker_that_restarts_is_read_on(own_kafka, session):
 
     name, out = create_topic(own_kafka.client(), 1), ks.MemorySink()
     put(own_kafka.client(), name, [1])
-    pipeline = ks.read(source(own_kafka.client(), name, discovery_interval=0.2), name="in").write(out, name="out")
+    # A client waits up to ten seconds before it tries again; as long as a busy machine takes to start a broker.
+    again = {"reconnect.backoff.max.ms": 500}
+    read = ks.KafkaSource(own_kafka.bootstrap, name, schema=SCHEMA, discovery_interval=0.2, client=again)
+    pipeline = ks.read(read, name="in").write(out, name="out")
     with session.start_in(MemoryStore(), pipeline, job="j") as handle:
         wait_until(lambda: handle.status().rows_in == 1)
         own_kafka.kill()

@@ -11,6 +11,7 @@ import pytest
 from krishiv_conformance import ServerFailed, ServerMissing, _certify, _command
 from krishiv_conformance._command import certify
 from krishiv_conformance._find import shipped_harnesses
+from krishiv_conformance._shipped import _kafka, _postgres
 from krishiv_guarantees import CertificateIndex
 
 if TYPE_CHECKING:
@@ -18,14 +19,15 @@ if TYPE_CHECKING:
 
     from tests.unit.conformance.conftest import QuickSuite
 
-BROKER = "KRISHIV_CERTIFY_KAFKA"
+BROKER = _kafka.BROKER.variable
 
 
 @pytest.fixture(autouse=True)
 def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have no certificates and no broker."""
+    """Have no certificates and no servers."""
     monkeypatch.setattr(_certify, "installed_certificates", CertificateIndex)
     monkeypatch.delenv(BROKER, raising=False)
+    monkeypatch.delenv(_postgres.DATABASE.variable, raising=False)
 
 
 def written(folder: Path) -> list[str]:
@@ -39,21 +41,22 @@ def test_certify_of_the_shipped_ones_says_what_it_leaves_out_and_fails(
     monkeypatch.setattr(_command, "SHIPPED", tmp_path)
     (tmp_path / "KafkaSource_KafkaSink_FilesystemStore.json").write_text("an older one")
     assert certify(shipped=True, jobs=1) == 1
-    roles = {role: [each.name for each in shipped_harnesses() if each.role == role] for role in ("source", "sink")}
+    roles = {role: [each for each in shipped_harnesses() if each.role == role] for role in ("source", "sink")}
+    combinations = [(source, sink) for source in roles["source"] for sink in roles["sink"]]
     wanted = [
-        f"{source}_{sink}_FilesystemStore.json"
-        for source in roles["source"]
-        for sink in roles["sink"]
-        if "Kafka" not in source + sink
+        f"{source.name}_{sink.name}_FilesystemStore.json"
+        for source, sink in combinations
+        if source.server is None and sink.server is None
     ]
     assert written(tmp_path) == sorted([*wanted, "KafkaSource_KafkaSink_FilesystemStore.json"])
     assert (tmp_path / "KafkaSource_KafkaSink_FilesystemStore.json").read_text() == "an older one"
     # Said before the cases, and once more after them.
     said = " ".join(capsys.readouterr().out.split())
-    count = len(roles["source"]) * len(roles["sink"]) - len(wanted)
-    assert said.count(f"left out {count} combinations with ") == 2
-    assert f"{BROKER} names no command that starts one" in said
-    assert not [name for name in quick.ran if "Kafka" in name]
+    for server in (_kafka.BROKER, _postgres.DATABASE):
+        count = sum(server in (source.server, sink.server) for source, sink in combinations)
+        assert said.count(f"left out {count} combinations with ") == 2
+        assert f"{server.variable} names no command that starts one" in said
+    assert not [name for name in quick.ran if "Kafka" in name or "Postgres" in name]
 
 
 def test_certify_leaves_out_partners_that_nobody_named(
