@@ -55,5 +55,7 @@ def test_the_server_can_be_run_by_hand(tmp_path_factory: pytest.TempPathFactory,
 
 def test_a_missing_installation_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("tests.services.postgres.server._PLACES", tmp_path)
+    server = Postgres()
     with pytest.raises(Unavailable, match="apt-get install"):
-        Postgres().start()
+        server.start()
+    assert not server.folder.exists()

@@ -40,7 +40,7 @@ _SETTINGS = {
     "max_connections": "100",
     "logging_collector": "off",
     "lc_messages": "C",
-    "max_wal_size": "2GB",
+    "max_wal_size": "256MB",  # every new database is written to it
 }
 
 
@@ -116,10 +116,10 @@ class Postgres:
         PostgresFailed
             Where it does not start.
         """
-        binaries = programs()
-        if not self._port:
-            (self._port,) = free_ports(1, self._chosen)
         try:
+            binaries = programs()
+            if not self._port:
+                (self._port,) = free_ports(1, self._chosen)
             if not (self._data / "PG_VERSION").exists():
                 self._make_data(binaries)
             self._launch(binaries)
