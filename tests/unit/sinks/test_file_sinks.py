@@ -262,7 +262,7 @@ def test_directories_are_made_when_someone_removes_the_empty_ones_all_the_time(t
             for directory in (wanted, wanted.parent):
                 with suppress(OSError):
                     directory.rmdir()
-            done.wait(0.0002)
+            done.wait(0.001)
 
     remover = threading.Thread(target=remove)
     remover.start()
