@@ -33,7 +33,7 @@ class BlobWriter(Protocol):
         ...
 
     def finish(self, key: str | None = None) -> StateFile:
-        """Make the file durable and visible; nothing may be written after.
+        """Make the file durable and visible; nothing may be written after. After a `RetriableError` it is as before.
 
         It appears under `key` if that is given (a sink knows its epoch only now), else under the key it was opened
         with.

@@ -100,15 +100,19 @@ class StagedSink(TwoPhaseSink):
                 opened.stream().write(batch)
 
     def prepare(self, epoch: int) -> bytes:
-        """Finish the epoch's file under its key. An epoch without rows stages nothing."""
+        """Finish the epoch's file under its key. An epoch without rows stages nothing.
+
+        While the store is away, the file is kept, and the rows of the next epoch are added to it.
+        """
         opened = self._open()
-        with opened.sticky.guard():
-            if opened.stage is None:
-                return msgspec.json.encode(None)
+        if opened.stage is None:
+            opened.sticky.check()
+            return msgspec.json.encode(None)
+        with opened.sticky.guard(passing=(RetriableError,)):
+            # No mark of the stream's end is written: that of the file says it, and more rows may have to follow.
+            file = opened.stage.blob.finish(opened.key(epoch))
             stage, opened.stage = opened.stage, None
-            with stage.stack:
-                stage.stream.close()
-                file = stage.blob.finish(opened.key(epoch))
+            stage.stack.close()
             return msgspec.json.encode(file)
 
     def close(self) -> None:

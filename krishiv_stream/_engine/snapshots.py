@@ -53,6 +53,7 @@ class SnapshotCollector:
         self.started = time.perf_counter()
         self.deferred: list[Deferred] = []
         self.committables: list[Committable] = []
+        self.declined: Exception | None = None
 
     @property
     def prefix(self) -> str:
@@ -62,6 +63,10 @@ class SnapshotCollector:
     def defer(self, write: Deferred) -> None:
         """Have `write` called in the background; it returns the operator's snapshot."""
         self.deferred.append(write)
+
+    def decline(self, error: Exception) -> None:
+        """Have the epoch fail, because of `error`; the task goes on."""
+        self.declined = self.declined or error
 
     def add(self, snapshot: OperatorSnapshot) -> None:
         """Hand in a snapshot that needs no files."""
@@ -100,6 +105,8 @@ class SnapshotWriter:
         if listener is None or self._closed.is_set():
             return
         try:
+            if snapshots.declined is not None:
+                raise snapshots.declined
             written = tuple(write(self._store) for write in snapshots.deferred)
             failpoint("ack.before")
             listener.ack(Ack(task, snapshots.epoch, self._token, written, tuple(snapshots.committables)))

@@ -171,6 +171,10 @@ class _ObjectWriter:
     def finish(self, key: str | None = None) -> StateFile:
         key = self._key if key is None else key
         size = self._file.tell()
-        self._store.upload(key, self._file)
+        try:
+            self._store.upload(key, self._file)
+        except BaseException:
+            self._file.seek(size)  # it may go on from here
+            raise
         self._file.close()
         return StateFile(key, self._hash.hexdigest(), size)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from krishiv_checkpoint import Committable, failpoint
 from krishiv_connectors import TwoPhaseSink
+from krishiv_guarantees import RetriableError
 from krishiv_stream._engine.operator import Operator
 
 if TYPE_CHECKING:
@@ -57,7 +58,11 @@ class SinkWriter(Operator):
         """Make everything before the barrier durable; hand in what no durable manifest is known to hold (P4)."""
         if isinstance(self._sink, TwoPhaseSink):
             failpoint("prepare.before")
-            self._prepare(self._sink, barrier.epoch)
+            try:
+                self._prepare(self._sink, barrier.epoch)
+            except RetriableError as error:  # the sink keeps the rows for the next epoch
+                snapshots.decline(error)
+                return
             failpoint("prepare.after")
             self._unconfirmed = [c for c in self._unconfirmed if c.epoch > snapshots.completed]
             snapshots.committables.extend(self._unconfirmed)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -99,6 +100,24 @@ def test_outage_fails_the_checkpoint_that_it_meets_and_nothing_else(own_s3: Gate
         assert handle.checkpoint() > 1
         assert handle.status().restarts == 0
         handle.stop()
+
+
+def test_outage_fails_a_checkpoint_of_staged_output_whose_rows_are_in_the_next(
+    own_s3: Gateway, tmp_path: Path
+) -> None:
+    bids = read(source([rows(range(5), keys=20)], bounded=False))
+    sink = ks.SqliteSink(tmp_path / "out.db", "out")
+    with started(own_s3, bids.write(sink, name="out"), tmp_path) as handle:
+        wait_until(lambda: handle.status().rows_in == 100)
+        own_s3.kill()
+        with pytest.raises(CheckpointFailed):  # the output could not be staged
+            handle.checkpoint()
+        own_s3.start_gateway()
+        assert handle.checkpoint() > 1
+        assert handle.status().restarts == 0
+        handle.stop()
+    with closing(sqlite3.connect(tmp_path / "out.db")) as database:
+        assert database.execute("SELECT count(*), count(DISTINCT key) FROM out").fetchone() == (100, 20)
 
 
 def test_entry_of_the_log_that_may_have_been_written_is_written_once_the_server_is_back(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,8 +15,10 @@ from krishiv_guarantees import ConfigurationError, RetriableError
 from tests.unit.sinks.contract import LINEAGE, Attempt, Target, batch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
     from pathlib import Path
+
+    from krishiv_checkpoint import BlobWriter
 
 
 class ListSink(StagedSink):
@@ -68,6 +71,40 @@ def test_small_staged_batches_come_to_apply_together_and_large_ones_as_they_are(
         attempt.commit(attempt.prepare(0, 1))
     (applied,) = sink.applied
     assert applied[-1] == [batch(1, 2, 3, *large), batch(*large, 4)]
+
+
+def test_rows_of_an_epoch_that_the_store_did_not_take_are_in_the_next() -> None:
+    class AwayStore(MemoryStore):
+        away = True
+
+        @contextmanager
+        def writer(self, key: str) -> Generator[BlobWriter]:
+            with super().writer(key) as writer:
+                yield AwayWriter(writer, self)
+
+    class AwayWriter:
+        def __init__(self, writer: BlobWriter, store: AwayStore) -> None:
+            self.write, self._finish, self._store = writer.write, writer.finish, store
+
+        def finish(self, key: str | None = None) -> StateFile:
+            if self._store.away:
+                raise RetriableError("away")
+            return self._finish(key)
+
+    sink, store = ListSink(), AwayStore()
+    with Attempt(place(sink, store)) as attempt:
+        attempt.write(0, 1)
+        for epoch in (1, 2):
+            with pytest.raises(RetriableError):
+                attempt.prepare(0, epoch)
+            attempt.write(0, 10 * epoch)
+        store.away = False
+        attempt.commit(attempt.stage(0, 3, 30))
+        attempt.commit(attempt.stage(0, 4, 40))
+    assert [(epoch, previous, batches) for _, epoch, previous, _, batches in sink.applied] == [
+        (3, 0, [batch(1, 10, 20, 30)]),
+        (4, 3, [batch(40)]),
+    ]
 
 
 def test_payload_is_the_file_in_the_store_or_null() -> None:
