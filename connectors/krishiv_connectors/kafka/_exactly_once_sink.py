@@ -153,8 +153,12 @@ class _Committing:
         return SlotKey(lineage, self._ctx.sink_id, slot)
 
     def _finish(self, keys: set[SlotKey]) -> None:
-        """End transactions that dead producers of this lineage left open: nobody else may write under it (P1)."""
-        live = {self._key(self._ctx.lineage, slot) for slot, each in list(self._slots.items()) if each.live}
-        for key in keys - live:
+        """End transactions that dead producers of this lineage left open: nobody else may write under it (P1).
+
+        Neither its own are ended, nor those of an attempt that took an id from this one.
+        """
+        slots = list(self._slots.items())
+        spared = {self._key(self._ctx.lineage, slot) for slot, each in slots if each.live or each.lost}
+        for key in keys - spared:
             if key.lineage == self._ctx.lineage:
                 end_transactions_of(self._settings, key)

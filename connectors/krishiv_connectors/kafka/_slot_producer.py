@@ -60,8 +60,13 @@ class SlotProducer:
 
     @property
     def live(self) -> bool:
-        """Whether it holds its id, as far as it knows."""
+        """Whether it holds its id or is taking it, as far as it knows."""
         return self._transactions is not None and self._transactions.alive
+
+    @property
+    def lost(self) -> bool:
+        """Whether another process took the id from here: what is open under it is that one's."""
+        return self._lost
 
     def mark(self) -> SlotMark | None:
         """Return what is applied. Ends what others left, unless one of them took the id from here: then it only looks.
@@ -120,11 +125,14 @@ class SlotProducer:
         """Become the one producer of this slot, if it is not, and read the mark as it is since."""
         if self._transactions is not None and self._transactions.alive:
             return self._transactions
-        self._transactions = None
-        transactions = Transactions(self._settings, self._key)
-        transactions.initialise()
-        self._mark = self._read()
-        self._transactions, self._lost = transactions, False
+        transactions = self._transactions = Transactions(self._settings, self._key)
+        try:
+            transactions.initialise()
+            self._mark = self._read()
+        except BaseException:
+            self.close()
+            raise
+        self._lost = False
         return transactions
 
     def _read(self) -> SlotMark | None:

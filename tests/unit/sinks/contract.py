@@ -7,6 +7,8 @@ one; `Target.rows` reads what any reader of the place sees, as sorted row tuples
 from __future__ import annotations
 
 import copy
+import os
+import uuid
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -28,8 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["CHECKS", "LINEAGE", "OTHER_LINEAGE", "SCHEMA", "Attempt", "Target", "batch", "rows_of"]
 
 SCHEMA = pa.schema([("id", pa.int64()), ("name", pa.string()), ("price", pa.float64())])
-LINEAGE = "0123456789abcdef0123456789abcdef"
-OTHER_LINEAGE = "f" * 32
+_PROCESS = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+# Tests that run beside each other share servers, and Kafka's transactional ids are made of these.
+LINEAGE = uuid.uuid5(uuid.NAMESPACE_OID, f"a lineage of {_PROCESS}").hex
+OTHER_LINEAGE = uuid.uuid5(uuid.NAMESPACE_OID, f"another lineage of {_PROCESS}").hex
 Rows = list[tuple[int, str, float]]
 
 
