@@ -57,8 +57,7 @@ class JobPlaces:
     def names(self) -> list[str]:
         """Return the names of the jobs that have checkpoints, sorted."""
         if self._bucket is not None:
-            keys = self._objects(f"{self._bucket}/{_JOBS}").list("")
-            return sorted({job for job, _, rest in (key.partition("/") for key in keys) if rest})
+            return self._objects(f"{self._bucket}/{_JOBS}").folders()
         folder = self._folder
         if folder is None or not folder.is_dir():
             return []

@@ -112,6 +112,12 @@ class ObjectStore:
         with self._errors(key):
             return memoryview(obstore().get(self._bucket, check_key(key)).bytes())
 
+    def folders(self) -> list[str]:
+        """Return the first parts of all keys that have more, sorted; they are not listed one by one."""
+        with self._errors(""):
+            found = obstore().list_with_delimiter(self._bucket)["common_prefixes"]
+        return sorted(each.rstrip("/") for each in found)
+
     def list(self, prefix: str) -> list[str]:
         """Return the keys that begin with `prefix`, sorted; looks only below the folder that `prefix` names."""
         folder = prefix.rpartition("/")[0]

@@ -57,6 +57,13 @@ def test_many_keys_are_listed(store: CheckpointStore) -> None:
     assert store.list("log/") == keys
 
 
+def test_folders_are_the_first_parts_of_keys_that_have_more(store: ObjectStore) -> None:
+    assert store.folders() == []
+    for key in ("b/log/1", "a/state/1-1/x", "a/log/1", "alone"):
+        store.create(key, b"")
+    assert store.folders() == ["a", "b"]
+
+
 def test_a_server_that_is_away_is_named_in_a_moment_and_served_again_later(own_s3: Gateway) -> None:
     store = ObjectStore.at(f"s3://{own_s3.new_bucket()}/job", own_s3.options())
     store.create("log/1", b"one")
