@@ -21,6 +21,7 @@
     └── UnsupportedColumn   a sink cannot store a column of this type
     RetriableError
     ├── TargetBusy          another writer holds the target just now
+    ├── OutputHeld          an epoch's output could not be staged, and will be with the next epoch's
     └── RegistryUnreachable a schema registry does not answer
     SkippableError
     ├── BadCsvRow           a CSV row does not parse
@@ -59,6 +60,7 @@ __all__ = [
     "NothingToInfer",
     "OutputFailed",
     "OutputFull",
+    "OutputHeld",
     "RegistryRefused",
     "RegistryRejected",
     "RegistryUnreachable",
@@ -111,6 +113,15 @@ class TargetBusy(RetriableError):
     """Another writer holds the target just now."""
 
     code = "KS-TARGET-BUSY"
+
+
+class OutputHeld(RetriableError):
+    """What was written for an epoch could not be staged. The sink keeps it, and stages it with the next epoch.
+
+    The checkpoint fails, and nothing else: the job goes on.
+    """
+
+    code = "KS-OUTPUT-HELD"
 
 
 class OutputFull(FatalError):

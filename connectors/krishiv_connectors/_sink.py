@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from krishiv_checkpoint import CommitOutcome, CommitScope, Fenced
+from krishiv_connectors._errors import OutputHeld
 from krishiv_guarantees import ConfigurationError, SinkCapabilities
 
 if TYPE_CHECKING:
@@ -151,8 +152,8 @@ class TwoPhaseSink(Sink):
         **Recovery**: names of prepared artefacts carry lineage, token and epoch, so that `list_prepared` finds them
         and no two attempts collide. Nothing may stay buffered: a write error since the last barrier is raised here.
         A failed prepare is not followed by one that succeeds, unless that holds the failed one's rows too: the engine
-        may go on after a failed epoch (P4, P6; `StickyError` does it). After a `RetriableError` it does go on: the
-        sink promises by it that it still has the rows, and that its next epoch will hold them.
+        may go on after a failed epoch (P4, P6; `StickyError` does it). After `OutputHeld` it does go on: the sink
+        promises by it that its next epoch will hold these rows too.
         """
 
     @abstractmethod
@@ -235,18 +236,14 @@ class StickyError:
     def __init__(self) -> None:
         self._error: BaseException | None = None
 
-    def check(self) -> None:
-        """Raise the error if there was one."""
+    @contextmanager
+    def guard(self) -> Generator[None]:
+        """Run one step of the writer. After `OutputHeld` it goes on: nothing was lost by that."""
         if self._error is not None:
             raise self._error
-
-    @contextmanager
-    def guard(self, passing: tuple[type[Exception], ...] = ()) -> Generator[None]:
-        """Run one step of the writer, which loses no rows where it raises one of `passing`."""
-        self.check()
         try:
             yield
-        except passing:
+        except OutputHeld:
             raise
         except BaseException as error:
             self._error = error

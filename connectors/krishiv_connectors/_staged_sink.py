@@ -19,7 +19,7 @@ from krishiv_checkpoint import (
     read_verified,
     staged_key,
 )
-from krishiv_connectors._errors import MarkMoved
+from krishiv_connectors._errors import MarkMoved, OutputHeld
 from krishiv_connectors._sink import (
     StickyError,
     TwoPhaseSink,
@@ -105,12 +105,18 @@ class StagedSink(TwoPhaseSink):
         While the store is away, the file is kept, and the rows of the next epoch are added to it.
         """
         opened = self._open()
-        if opened.stage is None:
-            opened.sticky.check()
-            return msgspec.json.encode(None)
-        with opened.sticky.guard(passing=(RetriableError,)):
+        with opened.sticky.guard():
+            if opened.stage is None:
+                return msgspec.json.encode(None)
             # No mark of the stream's end is written: that of the file says it, and more rows may have to follow.
-            file = opened.stage.blob.finish(opened.key(epoch))
+            try:
+                file = opened.stage.blob.finish(opened.key(epoch))
+            except RetriableError as error:
+                raise OutputHeld(
+                    f"slot {opened.ctx.slot}: the output of epoch {epoch} could not be staged: {error.message}",
+                    hint="it is kept, and staged with the next epoch",
+                    after=error.after,
+                ) from error
             stage, opened.stage = opened.stage, None
             stage.stack.close()
             return msgspec.json.encode(file)

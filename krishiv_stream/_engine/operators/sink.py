@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from krishiv_checkpoint import Committable, failpoint
-from krishiv_connectors import TwoPhaseSink
-from krishiv_guarantees import RetriableError
+from krishiv_connectors import OutputHeld, TwoPhaseSink
 from krishiv_stream._engine.operator import Operator
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ class SinkWriter(Operator):
             failpoint("prepare.before")
             try:
                 self._prepare(self._sink, barrier.epoch)
-            except RetriableError as error:  # the sink keeps the rows for the next epoch
+            except OutputHeld as error:
                 snapshots.decline(error)
                 return
             failpoint("prepare.after")

@@ -102,9 +102,7 @@ def test_outage_fails_the_checkpoint_that_it_meets_and_nothing_else(own_s3: Gate
         handle.stop()
 
 
-def test_outage_fails_a_checkpoint_of_staged_output_whose_rows_are_in_the_next(
-    own_s3: Gateway, tmp_path: Path
-) -> None:
+def test_outage_fails_a_checkpoint_of_staged_output_whose_rows_are_in_the_next(own_s3: Gateway, tmp_path: Path) -> None:
     bids = read(source([rows(range(5), keys=20)], bounded=False))
     sink = ks.SqliteSink(tmp_path / "out.db", "out")
     with started(own_s3, bids.write(sink, name="out"), tmp_path) as handle:

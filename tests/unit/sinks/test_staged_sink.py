@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from krishiv_checkpoint import CommitStatus, FilesystemStore, Mark, MemoryStore, StateFile, StoreFull
-from krishiv_connectors import MarkMoved, SinkContext, StagedSink
+from krishiv_connectors import MarkMoved, OutputHeld, SinkContext, StagedSink
 from krishiv_guarantees import ConfigurationError, RetriableError
 from tests.unit.sinks.contract import LINEAGE, Attempt, Target, batch
 
@@ -95,7 +95,7 @@ def test_rows_of_an_epoch_that_the_store_did_not_take_are_in_the_next() -> None:
     with Attempt(place(sink, store)) as attempt:
         attempt.write(0, 1)
         for epoch in (1, 2):
-            with pytest.raises(RetriableError):
+            with pytest.raises(OutputHeld):
                 attempt.prepare(0, epoch)
             attempt.write(0, 10 * epoch)
         store.away = False
