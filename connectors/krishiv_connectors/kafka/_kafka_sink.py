@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
-from krishiv_connectors._sink import Sink
+from krishiv_connectors._sink_family import SinkFamily
 from krishiv_connectors.codecs import format_of
 from krishiv_connectors.kafka._checks import check_cluster
 from krishiv_connectors.kafka._client import CLIENT_LIBRARY, Clients
@@ -15,7 +15,7 @@ from krishiv_connectors.kafka._creation import NewTopics, missing_topics
 from krishiv_connectors.kafka._facts import topic_facts
 from krishiv_connectors.kafka._messages import Messages, MessageShape
 from krishiv_connectors.kafka._outgoing import Limits
-from krishiv_guarantees import ConfigurationError, SinkCapabilities
+from krishiv_guarantees import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ _PARTITIONERS = (
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 
 
-class KafkaSink(Sink):
+class KafkaSink(SinkFamily):
     """Writes rows to a topic, one message per row.
 
     Calling it gives an `ExactlyOnceKafkaSink`, an `AtLeastOnceKafkaSink` or, with ``mode="upsert"``, an
@@ -91,9 +91,10 @@ class KafkaSink(Sink):
 
     client_libraries = (CLIENT_LIBRARY,)
 
-    def __new__(cls, *args: Any, **options: Any) -> Self:
-        """Pick the class."""
-        return object.__new__(_class_for(options) if cls is KafkaSink else cls)
+    @classmethod
+    def pick(cls, options: Mapping[str, Any]) -> type[Any]:
+        """Return the class for mode and guarantee."""
+        return _class_for(options) if cls is KafkaSink else cls
 
     def __init__(
         self,
@@ -187,24 +188,6 @@ class KafkaSink(Sink):
         keyed = any(topic.compacted for topic in facts.values())
         messages = Messages(self._shape, self._format, ctx.schema, keyed=keyed)
         return messages, Limits(facts, None if longest is None else int(longest))
-
-    # ---------------------------------------------------------------- what the subclasses do
-
-    def open(self, ctx: SinkContext) -> None:
-        """Connect."""
-        raise NotImplementedError
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Take rows."""
-        raise NotImplementedError
-
-    def flush(self) -> None:
-        """Wait until they are delivered."""
-        raise NotImplementedError
-
-    def capabilities(self) -> SinkCapabilities:
-        """Return what the picked class can do."""
-        raise NotImplementedError
 
 
 def _class_for(options: Mapping[str, Any]) -> type[Any]:

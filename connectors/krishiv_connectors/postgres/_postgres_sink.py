@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
-from krishiv_connectors._sink import Sink
+from krishiv_connectors._sink_family import SinkFamily
 from krishiv_connectors.postgres._database import CLIENT_LIBRARIES, Database
 from krishiv_connectors.postgres._errors import TableMissing
 from krishiv_connectors.postgres._rights import check_rights, on_schema
 from krishiv_connectors.postgres._table import check_server, find_table, make_table
 from krishiv_connectors.postgres._types import NAME_BYTES, declared
-from krishiv_guarantees import ConfigurationError, SinkCapabilities
+from krishiv_guarantees import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["PostgresSink"]
 
 
-class PostgresSink(Sink):
+class PostgresSink(SinkFamily):
     """Writes rows to a table of a PostgreSQL database.
 
     Calling it gives an `AppendPostgresSink` (exactly once) or, with ``mode="upsert"``, an `UpsertPostgresSink`
@@ -65,9 +65,10 @@ class PostgresSink(Sink):
 
     client_libraries = CLIENT_LIBRARIES
 
-    def __new__(cls, *args: Any, **options: Any) -> Self:
-        """Pick the class."""
-        return object.__new__(_class_for(options) if cls is PostgresSink else cls)
+    @classmethod
+    def pick(cls, options: Mapping[str, Any]) -> type[Any]:
+        """Return the class for mode."""
+        return _class_for(options) if cls is PostgresSink else cls
 
     def __init__(
         self,
@@ -149,24 +150,6 @@ class PostgresSink(Sink):
     def _rights(self, connection: Any, table: Table) -> list[Right]:
         """Return what has to be allowed."""
         return [on_schema("USAGE", table.schema), *([on_schema("CREATE", table.schema)] if table.oid is None else [])]
-
-    # ---------------------------------------------------------------- what the subclasses do
-
-    def open(self, ctx: SinkContext) -> None:
-        """Connect."""
-        raise NotImplementedError
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Take rows."""
-        raise NotImplementedError
-
-    def flush(self) -> None:
-        """Wait until they are durable."""
-        raise NotImplementedError
-
-    def capabilities(self) -> SinkCapabilities:
-        """Return what the picked class can do."""
-        raise NotImplementedError
 
 
 def _class_for(options: Mapping[str, Any]) -> type[Any]:
