@@ -15,13 +15,14 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["read_table", "warm_up"]
+__all__ = ["ask_table", "read_table", "warm_up"]
 
 _READ = """
 import json, sys, polars
 uri, options = json.loads(sys.argv[1])
 polars.read_delta(uri, storage_options=options).write_ipc(sys.stdout.buffer)
 """
+_OPEN = "table = deltalake.DeltaTable(uri, storage_options=options)"
 
 
 def read_table(uri: str, options: Mapping[str, Any] | None = None) -> pl.DataFrame:
@@ -31,6 +32,14 @@ def read_table(uri: str, options: Mapping[str, Any] | None = None) -> pl.DataFra
     task = json.dumps([uri, dict(options)])
     done = subprocess.run([sys.executable, "-c", _READ, task], stdout=subprocess.PIPE, check=True, timeout=60)
     return pl.read_ipc(done.stdout)
+
+
+def ask_table(uri: str, options: Mapping[str, Any], statement: str) -> str:
+    """Run a statement about ``table`` in a process of its own, and return what it prints."""
+    code = f"import json, sys, deltalake\nuri, options = json.loads(sys.argv[1])\n{_OPEN}\n{statement}"
+    task = json.dumps([uri, dict(options)])
+    command = [sys.executable, "-c", code, task]
+    return subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=60, text=True).stdout
 
 
 def warm_up() -> None:

@@ -8,12 +8,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from krishiv_checkpoint import CommitOutcome, CommitScope, CorruptState, KeyMissing, StateFile, failpoint, read_verified
+from krishiv_connectors._errors import TableMismatch
 from krishiv_connectors._sink import StickyError, TwoPhaseSink, refuse_newer
 from krishiv_connectors.delta._data_files import DataFiles, FileName, StagedData, list_staged, staged_keys
-from krishiv_connectors.delta._delta_sink import DeltaSink, app_id, applied, marks_of, register
+from krishiv_connectors.delta._delta_log import TableLog
+from krishiv_connectors.delta._delta_sink import DeltaSink
 from krishiv_connectors.delta._errors import delta_errors
-from krishiv_connectors.delta._table import STAGING
-from krishiv_connectors.delta._types import stored_schema
+from krishiv_connectors.delta._marks import AppliedEpochs, app_id, marks_of, properties, register
+from krishiv_connectors.delta._table import STAGING, arrow_schema
+from krishiv_connectors.delta._types import check_columns, columns_of, delta_json, stored_schema
 from krishiv_connectors.files._partitions import HivePartitioning
 from krishiv_guarantees import RetriableError, SinkCapabilities
 
@@ -24,8 +27,12 @@ if TYPE_CHECKING:
 
     from krishiv_checkpoint import CheckpointStore, Committable, Mark, Prepared
     from krishiv_connectors._sink import SinkContext
+    from krishiv_connectors.delta._data_files import DataFile
 
 __all__ = ["AppendDeltaSink"]
+
+_TRIES = 20
+"""Commits of others that one of ours gives way to before it waits a while."""
 
 
 class AppendDeltaSink(TwoPhaseSink, DeltaSink):
@@ -39,18 +46,23 @@ class AppendDeltaSink(TwoPhaseSink, DeltaSink):
 
     def open(self, ctx: SinkContext) -> None:
         """Make the table if it is missing (the committer), or get ready to write files (a slot's writer)."""
-        store = self.address.files()
-        if ctx.slot is None:
-            table = self._prepare_table(ctx.schema)
-            register(store, ctx)
-            self._opened = _Opened(ctx, store, stored_schema(ctx.schema), table=table)
-            return
         schema = stored_schema(ctx.schema)
-        partitions = self.partitions()
-        splitting = HivePartitioning(schema, partitions) if partitions else None
-        named = partial(_named, ctx, ctx.slot)
-        files = DataFiles(store, schema if splitting is None else splitting.schema, named, self.target_file_size)
-        self._opened = _Opened(ctx, store, schema, splitting=splitting, files=files)
+        if ctx.slot is None:
+            store = self._staging()
+            self._prepare_table(ctx.schema)
+            register(store, ctx)
+            self._opened = _Opened(ctx, store, schema, epochs=AppliedEpochs(self.address))
+            return
+        store, facts = self.address.files(), self._facts()
+        splitting = HivePartitioning(schema, facts.partitions) if facts.partitions else None
+        files = DataFiles(
+            store,
+            schema if splitting is None else splitting.schema,
+            partial(_named, ctx, ctx.slot),
+            self.target_file_size,
+            delta_json(schema),
+        )
+        self._opened = _Opened(ctx, store, schema, splitting=splitting, files=files, required=facts.required)
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Encode `batch`, or hold it until it makes a large enough piece."""
@@ -59,6 +71,7 @@ class AppendDeltaSink(TwoPhaseSink, DeltaSink):
         opened = self._open()
         with opened.sticky.guard():
             batch = batch.cast(opened.schema)
+            self._check_nulls(batch, opened.required, "may not be null in the table")
             if opened.splitting is None:
                 opened.data_files().write("", batch)
                 return
@@ -88,58 +101,77 @@ class AppendDeltaSink(TwoPhaseSink, DeltaSink):
     def commit(self, epoch: int, committables: Sequence[Committable]) -> CommitOutcome:
         """Add the listed files of all slots in one commit, which moves the mark."""
         opened = self._open()
+        epochs = opened.committing()
         try:
             with delta_errors(self.address.uri):
-                return self._commit(opened, epoch, committables)
+                return self._commit(opened, epochs, epoch, committables)
         except RetriableError as error:
-            opened.table = None  # what has become of the commit only the log can say
+            epochs.forget()  # what has become of the commit only the log can say
             return CommitOutcome.retry(error.message, error.after)
         except BaseException:
-            opened.table = None
+            epochs.forget()
             raise
 
-    def _commit(self, opened: _Opened, epoch: int, committables: Sequence[Committable]) -> CommitOutcome:
-        table = self._table(opened)
+    def _commit(
+        self, opened: _Opened, epochs: AppliedEpochs, epoch: int, committables: Sequence[Committable]
+    ) -> CommitOutcome:
         app = app_id(opened.ctx.lineage, opened.ctx.sink_id)
-        found = applied(table, app) or 0
-        if found >= epoch:
-            self.address.sync_log()  # whoever wrote it may have died before this
-            return CommitOutcome.already_done()
+        # Slots that ended earlier than others are not in it any more: the chain of the longest is the sink's.
         expected = max(committable.previous for committable in committables)
-        if found < expected:
-            return CommitOutcome.failed(f"the mark in {self.address.uri} says epoch {found}, not {expected}")
-        files = [file for committable in committables for file in StagedData.decode(committable.payload).files]
-        failpoint("commit.during")
-        problem = next(filter(None, (self._problem(opened.store, file) for file in files)), None)
-        if problem is not None:
-            return CommitOutcome.failed(f"epoch {epoch} was prepared otherwise: {problem}")
-        self._add(table, files, app, epoch)
-        failpoint("commit.during")
-        self.address.sync_log()
-        return CommitOutcome.done()
+        staged = [StagedData.decode(committable.payload) for committable in committables]
+        wanted = properties(app, opened.ctx.job, epoch, opened.ctx.token)
+        checked = False
+        for _ in range(_TRIES):
+            table = epochs.refresh()
+            found = epochs.epoch(app) or 0
+            if found >= epoch:
+                epochs.sync(app)  # whoever wrote it may have died before this
+                return CommitOutcome.already_done()
+            if found < expected:
+                return CommitOutcome.failed(f"{self.address.uri} holds epoch {found}, not {expected}")
+            if not checked:
+                failpoint("commit.during")
+            problem = self._problem(opened.store, table, staged, whole=not checked)
+            if problem is not None:
+                return CommitOutcome.failed(f"epoch {epoch} cannot be added as it was prepared: {problem}")
+            checked = True
+            if _add(table, [file for data in staged for file in data.files], wanted):
+                failpoint("commit.during")
+                TableLog(self.address).sync(table.version() + 1, table.version() + 1)
+                return CommitOutcome.done()
+        return CommitOutcome.retry(f"others commit to {self.address.uri} all the time")
 
-    def _problem(self, store: CheckpointStore, file: Any) -> str | None:
-        """Return what is wrong with a staged file. In a bucket it is looked for; on a disk it is read, too."""
+    def _problem(self, store: CheckpointStore, table: Any, staged: Sequence[StagedData], *, whole: bool) -> str | None:
+        """Return why staged data does not fit into the table as it is now: delta-rs looks at nothing of that.
+
+        Parameters
+        ----------
+        whole : bool
+            Look at the files, too: on a disk they are read, in a bucket their size is asked for.
+        """
+        columns, partitions = arrow_schema(table), list(table.metadata().partition_columns)
+        for text in {data.columns for data in staged if data.columns}:
+            try:
+                check_columns(self.address.uri, columns, columns_of(text), adding=False, partitions=partitions)
+            except TableMismatch as error:
+                return error.message
+        for file in (file for data in staged for file in data.files):
+            if list(file.partition) != partitions:
+                return f"{file.key} is of partition {file.partition}, and the table is partitioned by {partitions}"
+            problem = self._file_problem(store, file) if whole else None
+            if problem is not None:
+                return problem
+        return None
+
+    def _file_problem(self, store: CheckpointStore, file: DataFile) -> str | None:
+        if self.address.local is None:
+            size = self.address.size_of(f"{STAGING}/{file.key}")
+            return None if size == file.size else f"{file.key} has {size} bytes, not {file.size}"
         try:
-            if self.address.local is None:
-                return None if store.list(file.key) == [file.key] else f"{file.key} is gone"
             read_verified(store, StateFile(file.key, file.sha256, file.size))
         except (CorruptState, KeyMissing) as error:
             return error.message
         return None
-
-    def _add(self, table: Any, files: Sequence[Any], app: str, epoch: int) -> None:
-        from deltalake import CommitProperties, Transaction
-        from deltalake.transaction import AddAction
-
-        now = int(time.time() * 1_000)
-        actions = [
-            AddAction(f"{STAGING}/{file.key}", file.size, file.partition, now, True, file.stats) for file in files
-        ]
-        # Read and written through one handle: if another commit moves the mark meanwhile, the log refuses this one.
-        properties = CommitProperties(app_transactions=[Transaction(app, epoch)])
-        partitions = list(table.metadata().partition_columns)
-        table.create_write_transaction(actions, "append", table.schema(), partitions, commit_properties=properties)
 
     def abort(self, prepared: Sequence[Prepared]) -> None:
         """Delete the data files of `prepared`."""
@@ -157,30 +189,24 @@ class AppendDeltaSink(TwoPhaseSink, DeltaSink):
         return list_staged(opened.store, lineage, opened.ctx.sink_id, self.last_applied(lineage, 0) or 0)
 
     def last_applied(self, lineage: str, slot: int) -> int | None:
-        """Return the epoch in the mark of `lineage`; the same for every slot."""
+        """Return the epoch that the table holds of `lineage`; the same for every slot."""
         opened = self._open()
+        epochs, app = opened.committing(), app_id(lineage, opened.ctx.sink_id)
         with delta_errors(self.address.uri):
-            found = applied(self._table(opened), app_id(lineage, opened.ctx.sink_id))
-        self.address.sync_log()
+            epochs.refresh()
+            found = epochs.epoch(app)
+            epochs.sync(app)
         return found
 
     def marks(self, job: str) -> Sequence[Mark]:
         """Return the marks that `job` left in this table."""
         opened = self._open()
         with delta_errors(self.address.uri):
-            return marks_of(self._table(opened), opened.store, job, [None])
+            return marks_of(opened.committing(), opened.store, job, [None])
 
     def capabilities(self) -> SinkCapabilities:
         """Two-phase, recoverable by a fresh process, epochs appear as a whole."""
         return SinkCapabilities(durable_flush=True, two_phase=True, recovers_prepared=True, atomic_epochs=True)
-
-    def _table(self, opened: _Opened) -> Any:
-        """Return the table as it is now."""
-        if opened.table is None:
-            opened.table = self.address.open()
-        else:
-            opened.table.update_incremental()
-        return opened.table
 
     def _open(self) -> _Opened:
         if self._opened is None:
@@ -192,6 +218,21 @@ def _named(ctx: SinkContext, slot: int, folder: str, epoch: int, number: int) ->
     return FileName(ctx.lineage, ctx.sink_id, folder, epoch, ctx.token, slot, number)
 
 
+def _add(table: Any, files: Sequence[DataFile], wanted: Any) -> bool:
+    """Add `files` upon the loaded version; False if there is a newer one, and nothing was done."""
+    from deltalake.exceptions import CommitFailedError
+    from deltalake.transaction import AddAction
+
+    now = int(time.time() * 1_000)
+    actions = [AddAction(f"{STAGING}/{file.key}", file.size, file.partition, now, True, file.stats) for file in files]
+    partitions = list(table.metadata().partition_columns)
+    try:
+        table.create_write_transaction(actions, "append", table.schema(), partitions, commit_properties=wanted)
+    except CommitFailedError:
+        return False
+    return True
+
+
 @dataclass
 class _Opened:
     """What an open copy holds."""
@@ -199,12 +240,18 @@ class _Opened:
     ctx: SinkContext
     store: CheckpointStore
     schema: pa.Schema
-    table: Any = None
+    epochs: AppliedEpochs | None = None
     splitting: HivePartitioning | None = None
     files: DataFiles | None = None
+    required: tuple[str, ...] = ()
     sticky: StickyError = field(default_factory=StickyError)
 
     def data_files(self) -> DataFiles:
         if self.files is None:
             raise ValueError("a committer writes no rows")
         return self.files
+
+    def committing(self) -> AppliedEpochs:
+        if self.epochs is None:
+            raise ValueError("a writer commits nothing")
+        return self.epochs

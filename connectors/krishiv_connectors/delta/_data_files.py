@@ -93,9 +93,16 @@ class DataFile(msgspec.Struct, frozen=True):
 
 
 class StagedData(msgspec.Struct, frozen=True):
-    """What a slot prepared in an epoch: the payload of its committable, as JSON."""
+    """What a slot prepared in an epoch: the payload of its committable, as JSON.
+
+    Parameters
+    ----------
+    columns : str
+        Of the rows, partition columns included: a schema as Delta writes it.
+    """
 
     files: tuple[DataFile, ...] = ()
+    columns: str = ""
 
     def encode(self) -> bytes:
         """Return it as a payload."""
@@ -165,12 +172,19 @@ class DataFiles:
         Gives the name from folder, epoch and number.
     target : int
         Bytes at which the next file is begun.
+    columns : str
+        What `StagedData` says of the rows.
     """
 
     def __init__(
-        self, store: CheckpointStore, schema: pa.Schema, named: Callable[[str, int, int], FileName], target: int
+        self,
+        store: CheckpointStore,
+        schema: pa.Schema,
+        named: Callable[[str, int, int], FileName],
+        target: int,
+        columns: str = "",
     ) -> None:
-        self._store, self._schema, self._named, self._target = store, schema, named, target
+        self._store, self._schema, self._named, self._target, self._columns = store, schema, named, target, columns
         self._parts: dict[str, _Part] = {}
         self._held = 0
         self._ended: list[tuple[_Part, _Open, str]] = []
@@ -203,7 +217,7 @@ class DataFiles:
                 _file(opened.blob.finish(str(self._named(part.folder, epoch, number))), part, stats)
                 for number, (part, opened, stats) in enumerate(ended)
             ]
-        return StagedData(tuple(files))
+        return StagedData(tuple(files), self._columns)
 
     def discard(self) -> None:
         """Let go of what was not sealed."""

@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 
 from krishiv_connectors._errors import FileVanished, SchemaChanged, UnreadableFile
 from krishiv_connectors._source import Reader
+from krishiv_connectors.delta._errors import DeltaUnavailable, is_passing
+from krishiv_connectors.delta._types import new_columns, same_type
 from krishiv_connectors.files._read_ahead import ReadAhead
 from krishiv_guarantees import RetriableError
 
@@ -40,6 +42,8 @@ class DeltaReader(Reader[DeltaPosition]):
         The last version to be read; None: for ever.
     schema : pa.Schema
         The columns to return.
+    known : pa.Schema or None
+        All columns that the table may have; None: any, those in `schema` are read.
     """
 
     def __init__(
@@ -51,11 +55,12 @@ class DeltaReader(Reader[DeltaPosition]):
         position: DeltaPosition,
         last: int | None,
         schema: pa.Schema,
+        known: pa.Schema | None,
         batch_rows: int,
     ) -> None:
         self._address, self._log = address, log
         self._share, self._last = share, last
-        self._schema, self._batch_rows = schema, batch_rows
+        self._schema, self._known, self._batch_rows = schema, known, batch_rows
         self._version: int = position["version"]
         self._snapshot: bool = position["snapshot"]
         self._number: int = position["file"]
@@ -113,19 +118,43 @@ class DeltaReader(Reader[DeltaPosition]):
     def _find_files(self) -> bool:
         """List the files of the version; False if it is not there yet."""
         if self._snapshot:
-            self._files = self._log.snapshot(self._version)
+            self._files = self._log.snapshot(self._version).files
             return True
         now = time.monotonic()
         if now < self._next_look:
             return False
         try:
-            self._files = self._log.added(self._version)
+            added = self._log.added(self._version)
         except RetriableError:
+            added = None
+        if added is None:
             self._next_look = now + _LOOK
             return False
-        if self._files is None:
-            self._next_look = now + _LOOK
-        return self._files is not None
+        if added.columns is not None:
+            self._check_columns(added.columns)
+        self._files = added.files
+        return True
+
+    def _check_columns(self, columns: pa.Schema) -> None:
+        """Raise if the version gives the table columns that are not known, or other types."""
+        place = f"version {self._version} of {self._address.uri}"
+        unknown = [] if self._known is None else new_columns(self._known, columns)
+        if unknown:
+            raise SchemaChanged(
+                f"{place} adds column {unknown[0]!r}",
+                hint="to go on without it, give the columns that this job reads: schema=pa.schema([...]); to read it, "
+                "begin a new job",
+                path=self._address.uri,
+                column=unknown[0],
+            )
+        for field in self._schema:
+            if field.name in columns.names and not same_type(columns.field(field.name).type, field.type):
+                raise SchemaChanged(
+                    f"{place} makes column {field.name!r} {columns.field(field.name).type}, not {field.type}",
+                    hint="read the versions before and from it on by jobs of their own",
+                    path=self._address.uri,
+                    column=field.name,
+                )
 
     def _pass_version(self) -> None:
         self._version, self._snapshot = self._version + 1, False
@@ -143,7 +172,7 @@ class DeltaReader(Reader[DeltaPosition]):
     def _decode(self, added: AddedFile, row: int) -> Generator[pa.RecordBatch]:
         handle = self._handle(added)
         try:
-            file = pq.ParquetFile(handle, pre_buffer=False)
+            file = pq.ParquetFile(handle, pre_buffer=self._address.local is None)
             names = [name for name in self._schema.names if name in file.schema_arrow.names]
             for group in range(file.num_row_groups):
                 rows = file.metadata.row_group(group).num_rows
@@ -170,10 +199,8 @@ class DeltaReader(Reader[DeltaPosition]):
             raise self._unreadable(added, error) from error
 
     def _remote(self) -> Any:
-        from deltalake.fs import DeltaStorageHandler
-
         if self._system is None:
-            self._system = DeltaStorageHandler(self._address.uri, options=self._address.options())
+            self._system = self._address.remote()
         return self._system
 
     def _complete(self, batch: pa.RecordBatch, added: AddedFile) -> pa.RecordBatch:
@@ -211,6 +238,8 @@ class DeltaReader(Reader[DeltaPosition]):
                 '(delta.deletedFileRetentionDuration); or begin anew with restore="none" and another output',
                 path=place,
             )
+        if is_passing(error):
+            return DeltaUnavailable(f"{place!r} cannot be read just now: {error}", uri=self._address.uri)
         return UnreadableFile(
             f"{place!r} cannot be read: {(str(error).strip() or type(error).__name__).splitlines()[0]}",
             hint="see that the storage answers, then run the job again: it goes on from its last checkpoint",
@@ -220,6 +249,8 @@ class DeltaReader(Reader[DeltaPosition]):
 
 def _parsed(value: pa.Array, kind: pa.DataType) -> pa.Array:
     """Return a partition's value, which the log keeps as text, as what it is."""
+    if pa.types.is_timestamp(kind) and str(value[0]).endswith("Z"):
+        return value.cast(pa.timestamp(kind.unit, "UTC")).cast(kind)
     if pa.types.is_timestamp(kind) and kind.tz is not None:
         return value.cast(pa.timestamp(kind.unit)).cast(kind)
     return value.cast(kind)

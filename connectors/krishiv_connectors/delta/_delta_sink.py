@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import pyarrow as pa
 
-from krishiv_checkpoint import KeyExists, Mark
-from krishiv_connectors._errors import TableMismatch
+from krishiv_connectors._errors import TableMismatch, UnencodableRow
 from krishiv_connectors._sink import Sink
-from krishiv_connectors.delta._errors import delta_errors
-from krishiv_connectors.delta._table import CLIENT_LIBRARY, TableAddress, arrow_schema, check_features
+from krishiv_connectors.delta._delta_log import TableLog
+from krishiv_connectors.delta._errors import DeltaUnavailable, delta_errors
+from krishiv_connectors.delta._leftovers import removable
+from krishiv_connectors.delta._table import CLIENT_LIBRARY, STAGING, TableAddress, arrow_schema, check_features
 from krishiv_connectors.delta._types import check_columns, new_columns, stored_schema
 from krishiv_connectors.files._partitions import HivePartitioning
 from krishiv_guarantees import ConfigurationError, PlanError
@@ -25,9 +26,20 @@ if TYPE_CHECKING:
     from krishiv_connectors._storage import S3
     from krishiv_guarantees import SinkCapabilities
 
-__all__ = ["DeltaSink"]
+__all__ = ["CHANGE", "DeltaSink", "TableFacts"]
 
 Evolution = Literal["freeze", "add_columns"]
+_TRIES = 5
+CHANGE = "_op"
+"""What a row does to its key: ``+I``, ``+U`` write it, ``-D`` deletes it, ``-U`` says what a ``+U`` replaces."""
+
+
+class TableFacts(NamedTuple):
+    """What a writer has to know of its table."""
+
+    partitions: tuple[str, ...]
+    required: tuple[str, ...]
+    """Columns that may not be null."""
 
 
 class DeltaSink(Sink):
@@ -42,7 +54,7 @@ class DeltaSink(Sink):
     mode : "append" or "upsert"
         ``"append"``: data files are written while rows come; a checkpoint's are added in one commit of the log.
         ``"upsert"``: rows wait in the checkpoint store, and are merged by `keys` in one commit; of an epoch's rows the
-        last one of a key wins.
+        last one of a key wins. A column ``_op`` is obeyed and not stored: ``-D`` deletes the row of its key.
     keys : str or sequence of str
         Columns that identify a row, for ``mode="upsert"``; never null.
     storage : S3, optional
@@ -101,7 +113,7 @@ class DeltaSink(Sink):
 
     def check(self, schema: pa.Schema) -> None:
         """Raise if rows of `schema` cannot be stored, or the table does not take them or cannot be reached."""
-        stored = stored_schema(schema)
+        stored = self._stored(schema)
         if self.partition_by:
             HivePartitioning(stored, self.partition_by)
         missing = [name for name in self.keys if name not in stored.names]
@@ -127,10 +139,35 @@ class DeltaSink(Sink):
         dict
             delta-rs's figures.
         """
-        with delta_errors(self.address.uri):
-            found: dict[str, Any] = self.address.open().optimize.compact()
-        self.address.sync_log()
-        return found
+        for _ in range(_TRIES - 1):
+            try:
+                return self._compact()
+            except DeltaUnavailable:
+                continue  # somebody took away what was to be put together
+        return self._compact()
+
+    def vacuum(self, *, dry_run: bool = False) -> list[str]:
+        """Delete data files of sinks that the table no longer has, once its retention is over. Safe while jobs write.
+
+        Other vacuums do not look into the folder where these files lie: what `optimize`, a merge or a delete replaced
+        stays there else. The retention is the table's ``delta.deletedFileRetentionDuration`` (a week by default), so
+        that older versions can be read for as long.
+
+        Parameters
+        ----------
+        dry_run : bool
+            Only return what would go.
+
+        Returns
+        -------
+        list of str
+            Their paths in the table.
+        """
+        found = removable(self.address)
+        store = self.address.files()
+        for key in [] if dry_run else found:
+            store.delete(key)
+        return [f"{STAGING}/{key}" for key in found]
 
     # ---------------------------------------------------------------- what the subclasses do
 
@@ -152,10 +189,24 @@ class DeltaSink(Sink):
 
     # ---------------------------------------------------------------- what the sinks share
 
+    def _compact(self) -> dict[str, Any]:
+        table = self.address.open()
+        before = table.version()
+        with delta_errors(self.address.uri):
+            found: dict[str, Any] = table.optimize.compact(target_size=self.target_file_size)
+            table.update_incremental()
+        TableLog(self.address).sync(before + 1, table.version(), files=True)
+        return found
+
+    def _stored(self, schema: pa.Schema) -> pa.Schema:
+        """Return the table's columns for rows of `schema`: all but the one that says what a row does."""
+        kept = [field for field in schema if self.mode != "upsert" or field.name != CHANGE]
+        return stored_schema(pa.schema(kept))
+
     def _fit(self, table: Any, stored: pa.Schema) -> None:
         """Raise if rows do not fit into a table that exists."""
         uri, partitions = self.address.uri, tuple(table.metadata().partition_columns)
-        check_features(uri, table)
+        check_features(uri, table, rewriting=self.mode == "upsert")
         if self.partition_by and self.partition_by != partitions:
             raise TableMismatch(
                 f"{uri} is partitioned by {list(partitions)}, and partition_by={list(self.partition_by)}",
@@ -166,7 +217,7 @@ class DeltaSink(Sink):
 
     def _prepare_table(self, schema: pa.Schema) -> Any:
         """Make the table, or add columns to it, and return it."""
-        stored = stored_schema(schema)
+        stored = self._stored(schema)
         table = self.address.make(stored, self.partition_by, self._configuration)
         self._fit(table, stored)
         added = new_columns(arrow_schema(table), stored)
@@ -176,50 +227,33 @@ class DeltaSink(Sink):
             fields = deltalake.Schema.from_arrow(pa.schema([stored.field(name) for name in added])).fields
             with delta_errors(self.address.uri):
                 table.alter.add_columns(fields)
-            self.address.sync_log()
-        return self.address.open() if added else table
+            table = self.address.open()
+        TableLog(self.address).sync(table.version(), table.version())
+        return table
 
-    def partitions(self) -> tuple[str, ...]:
-        """Return the partition columns that the table has, or will have."""
+    def _staging(self) -> CheckpointStore:
+        """Return the committer's store of data files and notes in the table."""
+        store = self.address.files()
+        self.address.check_storage(store)
+        return store
+
+    def _facts(self) -> TableFacts:
+        """Return what a writer has to know of the table that is there, or will be."""
         table = self.address.find()
-        return self.partition_by if table is None else tuple(table.metadata().partition_columns)
+        if table is None:
+            return TableFacts(self.partition_by, ())
+        required = tuple(field.name for field in arrow_schema(table) if not field.nullable)
+        return TableFacts(tuple(table.metadata().partition_columns), required)
 
-
-def register(store: CheckpointStore, ctx: SinkContext) -> None:
-    """Note in the table that a lineage of a job writes there, before it does: marks are found by it (P15)."""
-    try:
-        store.create(f"jobs/{ctx.job}/{ctx.lineage}.{ctx.sink_id}", b"")
-    except KeyExists:
-        return
-
-
-def registered(store: CheckpointStore, job: str) -> list[tuple[str, str]]:
-    """Return the (lineage, sink) pairs of a job that may have written to the table."""
-    prefix = f"jobs/{job}/"
-    names = (key.removeprefix(prefix).partition(".") for key in store.list(prefix))
-    return [(lineage, sink) for lineage, _, sink in names]
-
-
-def app_id(lineage: str, sink: str, slot: int | None = None) -> str:
-    """Return the id of the application transaction that carries the epoch."""
-    return f"krishiv/{lineage}/{sink}" + ("" if slot is None else f"/{slot}")
-
-
-def applied(table: Any, app: str) -> int | None:
-    """Return the epoch in a table's mark, as the table was loaded."""
-    version: int | None = table.transaction_version(app)
-    return version
-
-
-def marks_of(table: Any, store: CheckpointStore, job: str, slots: Sequence[int | None]) -> list[Mark]:
-    """Return the marks that a job left in a table."""
-    found: list[Mark] = []
-    for lineage, sink in registered(store, job):
-        for slot in slots:
-            epoch = applied(table, app_id(lineage, sink, slot))
-            if epoch is not None:
-                found.append(Mark(lineage, job, slot or 0, epoch))
-    return found
+    def _check_nulls(self, batch: pa.RecordBatch, names: Sequence[str], why: str) -> None:
+        """Raise if a column of `names` has nulls: delta-rs would not."""
+        for name in names:
+            if batch.column(name).null_count:
+                raise UnencodableRow(
+                    f"a row for {self.address.uri} has no {name!r}, which {why}",
+                    hint="filter such rows out, or fill the column",
+                    column=name,
+                )
 
 
 def _class_for(options: Mapping[str, Any]) -> type[Any]:

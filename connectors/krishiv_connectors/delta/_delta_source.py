@@ -42,16 +42,17 @@ class DeltaSource(Source["DeltaPosition"]):
     storage : S3, optional
         Where ``s3://`` is; default: what the environment says.
     schema : pa.Schema, optional
-        Columns to read; ones that a file lacks are null. Default: the table's.
+        Columns to read; ones that a file lacks are null, and ones that the table gets later are passed over. Default:
+        the table's; then a version that adds a column is an error.
     splits : int
         How many readers share the files, at most one a subtask.
 
     Notes
     -----
-    A position is the version, the number of the file among its files by name, and the row. Data files never change, so
+    A position is the version, the number of the file among its files, and the row. Data files never change, so
     reading goes on exactly there. A version that takes rows away (a delete, an update, an overwrite) is an error;
-    compaction is passed over. Files are read by name, not by time: give no `watermark` to a bounded read, or one whose
-    delay covers a version.
+    compaction is passed over. A version's files are read in the order in which they were written, which need not be
+    that of event time: give no `watermark` to a bounded read, or one whose delay covers a version.
     """
 
     client_libraries = (CLIENT_LIBRARY,)
@@ -70,7 +71,7 @@ class DeltaSource(Source["DeltaPosition"]):
         self.address = TableAddress(uri, storage)
         self.follow = follow
         self._version, self._start_version = version, start_version
-        self._schema = schema
+        self._schema, self._frozen = schema, schema is None
         self._count = splits
         if version is not None and start_version is not None:
             raise ConfigurationError(
@@ -122,6 +123,7 @@ class DeltaSource(Source["DeltaPosition"]):
             position=position or split.start,
             last=split.payload["last"],
             schema=pa.schema([schema.field(name) for name in names]),
+            known=schema if self._frozen else None,
             batch_rows=ctx.batch_rows,
         )
 

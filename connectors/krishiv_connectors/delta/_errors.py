@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ __all__ = [
     "RowsRemoved",
     "VersionGone",
     "delta_errors",
+    "is_passing",
 ]
 
 
@@ -80,7 +82,12 @@ class VersionGone(FatalError):
 
 _REFUSALS = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "403 Forbidden", "401 Unauthorized")
 _NO_VERSION = "not the same as the specified end version"
-_PASSING = ("error sending request", "Connection refused", "timed out", "operation timed out", "503", "500", "retries")
+_PASSING = re.compile(r"error sending request|HTTP error|[Cc]onnection|timed out|status code: 5\d\d|after \d+ retries")
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether an error of delta-rs or of its storage may be over at the next try."""
+    return _PASSING.search(str(error)) is not None
 
 
 @contextmanager
@@ -110,7 +117,7 @@ def delta_errors(uri: str) -> Generator[None]:
                 hint="let these credentials list, read, write and delete there",
                 uri=uri,
             ) from error
-        if any(word in text for word in _PASSING):
+        if is_passing(error):
             raise DeltaUnavailable(f"{uri}: {_first_line(error)}", uri=uri) from error
         raise DeltaFailed(
             f"{uri}: {_first_line(error)}",

@@ -28,9 +28,21 @@ STAGING = "_staging"
 
 _SECONDS = {"timeout": "30s", "connect_timeout": "5s", "max_retries": "4", "retry_timeout": "20s"}
 _HONOURED = frozenset(
-    ("appendOnly", "invariants", "timestampNtz", "v2Checkpoint", "vacuumProtocol", "deletionVectors", "domainMetadata")
+    (
+        "appendOnly",
+        "changeDataFeed",  # appends need no change files
+        "checkConstraints",
+        "columnMapping",
+        "deletionVectors",
+        "domainMetadata",
+        "generatedColumns",
+        "invariants",
+        "timestampNtz",
+        "v2Checkpoint",
+        "vacuumProtocol",
+    )
 )
-"""Writer features that files added here cannot break."""
+"""Writer features that files added here cannot break, unless the table makes use of them: that is looked at."""
 
 
 class TableAddress:
@@ -101,7 +113,6 @@ class TableAddress:
                 configuration=dict(configuration),
                 storage_options=self.options(),
             )
-        self.sync_log()
         return self.open()
 
     def files(self) -> CheckpointStore:
@@ -110,28 +121,39 @@ class TableAddress:
             return FilesystemStore(self.local / STAGING)
         return ObjectStore.at(f"{self.uri}/{STAGING}", self.storage_options())
 
-    def sync_log(self) -> None:
-        """Force the log to the disk: delta-rs writes it, and leaves to the system when it gets there."""
-        if self.local is None:
-            return
-        log = self.local / "_delta_log"
-        newest = max((path for path in log.glob("*.json")), default=None)
-        for path in (newest, log, self.local, self.local.parent):
-            if path is not None:
-                with suppress(FileNotFoundError):  # cleaned up meanwhile: a newer one is there
-                    _sync(path)
+    def check_storage(self, store: CheckpointStore) -> None:
+        """Raise `DeltaUnfit` if the storage would let two writers write the same version of the log."""
+        if not store.capabilities().conditional_create:
+            raise DeltaUnfit(
+                f"the storage of {self.uri} writes over what is there: two writers would lose each other's versions",
+                hint="use a server that honours If-None-Match when an object is put",
+                uri=self.uri,
+                feature="conditional put",
+            )
+
+    def size_of(self, path: str) -> int | None:
+        """Return the bytes of a file of the table; None if it is not there."""
+        if self.local is not None:
+            with suppress(FileNotFoundError):
+                return (self.local / path).stat().st_size
+            return None
+        with delta_errors(self.uri):
+            (found,) = self.remote().get_file_info([path])
+        size: int | None = found.size
+        return size
+
+    def remote(self) -> Any:
+        """Return the table's folder in a bucket, as pyarrow reads files."""
+        from pyarrow.fs import PyFileSystem
+
+        _library()
+        from deltalake.fs import DeltaStorageHandler
+
+        return PyFileSystem(DeltaStorageHandler(self.uri, options=self.options()))
 
 
 def _library() -> Any:
     return need(CLIENT_LIBRARY, "delta", what="a Delta table")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def arrow_schema(table: Any) -> pa.Schema:
@@ -139,23 +161,29 @@ def arrow_schema(table: Any) -> pa.Schema:
     return pa.schema(table.schema().to_arrow())
 
 
-def check_features(uri: str, table: Any) -> None:
-    """Raise `DeltaUnfit` if adding files could break what the table promises."""
-    protocol, metadata = table.protocol(), table.metadata()
-    features = set(protocol.writer_features or ())
-    settings = dict(metadata.configuration)
-    mode = settings.get("delta.columnMapping.mode", "none")
-    constraints = [name for name in settings if name.startswith("delta.constraints.")]
-    if mode != "none":
+def check_features(uri: str, table: Any, *, rewriting: bool = False) -> None:
+    """Raise `DeltaUnfit` if adding files could break what the table promises.
+
+    Parameters
+    ----------
+    rewriting : bool
+        Rows are changed, too.
+    """
+    settings = dict(table.metadata().configuration)
+    fields = table.schema().fields
+    if settings.get("delta.columnMapping.mode", "none") != "none":
         raise _unfit(uri, "column mapping", "files hold columns under other names than the table")
-    if constraints:
-        raise _unfit(uri, constraints[0], "a constraint would not be checked")
-    if settings.get("delta.enableChangeDataFeed", "false") == "true":
-        features.discard("changeDataFeed")  # appends need no change files
-    strange = sorted(features - _HONOURED - {"changeDataFeed", "columnMapping", "checkConstraints", "generatedColumns"})
-    computed = [field.name for field in table.schema().fields if "delta.generationExpression" in field.metadata]
-    if computed:
-        raise _unfit(uri, f"generated column {computed[0]!r}", "it would not be computed")
+    if rewriting and settings.get("delta.appendOnly", "false") == "true":
+        raise _unfit(uri, "delta.appendOnly", "rows that are there may not be changed")
+    for name in settings:
+        if name.startswith("delta.constraints."):
+            raise _unfit(uri, name, "a constraint would not be checked")
+    for field in fields:
+        if "delta.invariants" in field.metadata:
+            raise _unfit(uri, f"an invariant of {field.name!r}", "it would not be checked")
+        if "delta.generationExpression" in field.metadata:
+            raise _unfit(uri, f"generated column {field.name!r}", "it would not be computed")
+    strange = sorted(set(table.protocol().writer_features or ()) - _HONOURED)
     if strange:
         raise _unfit(uri, strange[0], "this build does not know what it asks of a writer")
 

@@ -12,7 +12,7 @@ from krishiv_connectors._errors import TableMismatch, UnsupportedColumn
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["check_columns", "new_columns", "stored_schema"]
+__all__ = ["check_columns", "columns_of", "delta_json", "new_columns", "same_type", "stored_schema"]
 
 _PLAIN = (pat.is_int8, pat.is_int16, pat.is_int32, pat.is_int64, pat.is_float32, pat.is_float64, pat.is_boolean)
 _TEXT = (pat.is_string, pat.is_large_string, pat.is_string_view)
@@ -64,6 +64,20 @@ def _hint(kind: pa.DataType) -> str:
     return "cast it to a number, text, binary or a timestamp with with_columns before write"
 
 
+def delta_json(schema: pa.Schema) -> str:
+    """Return columns, x `stored_schema`, as Delta writes them down."""
+    import deltalake
+
+    return str(deltalake.Schema.from_arrow(schema).to_json())
+
+
+def columns_of(text: str) -> pa.Schema:
+    """Return what `delta_json` wrote down."""
+    import deltalake
+
+    return pa.schema(deltalake.Schema.from_json(text).to_arrow())
+
+
 def new_columns(table: pa.Schema, rows: pa.Schema) -> list[str]:
     """Return the columns of `rows` that `table` has not."""
     return [name for name in rows.names if name not in table.names]
@@ -84,7 +98,7 @@ def check_columns(uri: str, table: pa.Schema, rows: pa.Schema, *, adding: bool, 
                 raise _mismatch(uri, name, "is not in the table", hint)
             if name in partitions:
                 raise _mismatch(uri, name, "is to be a partition column and is not in the table", "rewrite the table")
-        elif not _same(table.field(name).type, rows.field(name).type):
+        elif not same_type(table.field(name).type, rows.field(name).type):
             found, wanted = table.field(name).type, rows.field(name).type
             raise _mismatch(uri, name, f"is {found} in the table, and {wanted} in the rows", "cast it before write")
     for field in table:
@@ -92,7 +106,7 @@ def check_columns(uri: str, table: pa.Schema, rows: pa.Schema, *, adding: bool, 
             raise _mismatch(uri, field.name, "may not be null and is not in the rows", "add it to the rows")
 
 
-def _same(one: pa.DataType, other: pa.DataType) -> bool:
+def same_type(one: pa.DataType, other: pa.DataType) -> bool:
     """Whether two types are the same but for names of list elements and for what may be null."""
     return bool(_plain(one) == _plain(other))
 
