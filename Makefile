@@ -14,7 +14,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 # Run command $(2) as step $(1), and say how long it took.
 step = @echo "== $(1)"; began=$$(date +%s); $(2) && echo "== $(1): $$(( $$(date +%s) - began )) s"
 
-.PHONY: help demo demo-lake test lint unit faults bench bench-kafka bench-postgres certify docs clean
+.PHONY: help demo demo-lake test lint unit faults bench bench-delta bench-kafka bench-postgres certify docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo "make test [ARGS=...]    style, types, import rules and every test, with a sample of the kill tests"
 	@echo "make faults             every test of kills and other faults"
 	@echo "make bench [ARGS=...]   throughput and latency beside a batch query"
+	@echo "make bench-delta        throughput into and out of Delta tables, beside delta-rs alone"
 	@echo "make bench-kafka        throughput and latency over Kafka, beside bare clients and others; needs Java and Maven"
 	@echo "make bench-postgres     throughput into and out of PostgreSQL, beside its bare client; needs the server programs"
 	@echo "make certify            certify the shipped combinations anew"
@@ -64,6 +65,9 @@ faults: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	@$(PY) -m bench $(ARGS)
+
+bench-delta: $(VENV)/.dev
+	@$(PY) -m bench.delta $(ARGS)
 
 bench-kafka: $(VENV)/.dev
 	@$(PY) -m bench.kafka $(ARGS)

@@ -184,9 +184,13 @@ class AppendDeltaSink(TwoPhaseSink, DeltaSink):
                 opened.store.delete(str(name))
 
     def list_prepared(self, lineage: str) -> Sequence[Prepared]:
-        """Return what is staged above the mark of `lineage`."""
+        """Return what is staged and was never committed: what a RESTORE took away is part of older versions."""
         opened = self._open()
-        return list_staged(opened.store, lineage, opened.ctx.sink_id, self.last_applied(lineage, 0) or 0)
+        epochs = opened.committing()
+        with delta_errors(self.address.uri):
+            epochs.refresh()
+            committed = epochs.ever(app_id(lineage, opened.ctx.sink_id))
+        return list_staged(opened.store, lineage, opened.ctx.sink_id, committed)
 
     def last_applied(self, lineage: str, slot: int) -> int | None:
         """Return the epoch that the table holds of `lineage`; the same for every slot."""

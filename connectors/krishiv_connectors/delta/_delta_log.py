@@ -161,6 +161,8 @@ class TableLog:
         try:
             return self._entry(version)
         except KeyMissing:
+            if version and self._address.size_of(_key(version - 1)) is not None:
+                return None  # the oldest are cleaned up first
             if (newest := self._newest()) < version:
                 return None
             raise self._gone(version, newest) from None

@@ -64,6 +64,11 @@ class AppliedEpochs:
         self._known[app] = newest, epoch, since
         return epoch or None
 
+    def ever(self, app: str) -> int:
+        """Return the newest epoch of `app` that was committed, whether its rows are still there or not; 0: none."""
+        told: int | None = self._table.transaction_version(app)
+        return told or 0
+
     def sync(self, app: str, *, files: bool = False) -> None:
         """Force the log to the disk from the commit of `app` on, and `files`: who wrote it may have died before."""
         newest, _, since = self._known.get(app, (self._table.version(),) * 3)

@@ -27,7 +27,7 @@ __all__ = ["MergeDeltaSink"]
 
 _SLOTS = 128
 """Slots are looked for up to so many key groups."""
-_TRIES = 5
+_TRIES = 20
 """Commits of others that one of ours gives way to before it waits a while."""
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from krishiv_checkpoint import FilesystemStore, ObjectStore
 from krishiv_connectors._errors import BadOutputPath
 from krishiv_connectors._extras import need
-from krishiv_connectors.delta._errors import DeltaMissing, DeltaUnfit, delta_errors
+from krishiv_connectors.delta._errors import DeltaMissing, DeltaUnavailable, DeltaUnfit, delta_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -103,6 +103,11 @@ class TableAddress:
         table = self.find()
         if table is not None:
             return table
+        with suppress(DeltaUnavailable):  # another one was faster, or the storage is away: opening it tells
+            self._create(schema, partition_by, configuration)
+        return self.open()
+
+    def _create(self, schema: pa.Schema, partition_by: Sequence[str], configuration: Mapping[str, str]) -> None:
         library = _library()
         with delta_errors(self.uri):
             library.DeltaTable.create(
@@ -113,7 +118,6 @@ class TableAddress:
                 configuration=dict(configuration),
                 storage_options=self.options(),
             )
-        return self.open()
 
     def files(self) -> CheckpointStore:
         """Return the store of data files and notes in the table."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +110,19 @@ def test_restored_version_that_is_no_longer_in_the_log_counts_as_empty(tmp_path:
         assert attempt.committer.last_applied(LINEAGE, 0) is None
 
 
+def test_files_that_a_restore_took_away_are_not_taken_for_uncommitted_ones(tmp_path: Path) -> None:
+    with Attempt(place(tmp_path)) as attempt:
+        fill(attempt, 1, 2, 3)
+        attempt.stage(0, 4, 4)
+        deltalake.DeltaTable(str(tmp_path)).restore(2)
+    with Attempt(place(tmp_path), token=2) as later:
+        prepared = later.committer.list_prepared(LINEAGE)
+        assert [item.epoch for item in prepared] == [4]
+        later.committer.abort(prepared)
+    deltalake.DeltaTable(str(tmp_path)).restore(3)
+    assert ids(tmp_path) == [1, 2, 3]
+
+
 def test_commits_of_others_are_given_way_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another commit comes between looking and committing: looked at again, then committed upon it."""
     create, interruptions = deltalake.DeltaTable.create_write_transaction, iter([100, 101, 102])
@@ -160,6 +175,19 @@ def test_partitions_of_the_table_that_changed_since_prepare_are_seen(tmp_path: P
         (outcome,) = attempt.outcomes(waiting)
     assert outcome.status is CommitStatus.FAILED
     assert "partition" in outcome.reason
+
+
+def test_table_that_several_make_at_once_is_made_once(tmp_path: Path) -> None:
+    together = threading.Barrier(4)
+
+    def begin(number: int) -> None:
+        together.wait()
+        with Attempt(place(tmp_path), lineage=f"{number:032x}", job=f"job-{number}") as attempt:
+            fill(attempt, 1)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(begin, range(4)))
+    assert ids(tmp_path) == [1, 1, 1, 1]
 
 
 def test_commit_says_whose_it_is(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Throughput into and out of Delta tables, beside delta-rs alone."""
