@@ -13,9 +13,9 @@ from krishiv_connectors._sink import StickyError, TwoPhaseSink, refuse_newer
 from krishiv_connectors.delta._data_files import DataFiles, FileName, StagedData, list_staged, staged_keys
 from krishiv_connectors.delta._delta_log import TableLog
 from krishiv_connectors.delta._delta_sink import DeltaSink
-from krishiv_connectors.delta._errors import delta_errors
+from krishiv_connectors.delta._errors import DeltaUnfit, delta_errors
 from krishiv_connectors.delta._marks import AppliedEpochs, app_id, marks_of, properties, register
-from krishiv_connectors.delta._table import STAGING, arrow_schema
+from krishiv_connectors.delta._table import STAGING, arrow_schema, check_features
 from krishiv_connectors.delta._types import check_columns, columns_of, delta_json, stored_schema
 from krishiv_connectors.files._partitions import HivePartitioning
 from krishiv_guarantees import RetriableError, SinkCapabilities
@@ -150,11 +150,12 @@ class AppendDeltaSink(TwoPhaseSink, DeltaSink):
             Look at the files, too: on a disk they are read, in a bucket their size is asked for.
         """
         columns, partitions = arrow_schema(table), list(table.metadata().partition_columns)
-        for text in {data.columns for data in staged if data.columns}:
-            try:
+        try:
+            check_features(self.address.uri, table)
+            for text in {data.columns for data in staged if data.columns}:
                 check_columns(self.address.uri, columns, columns_of(text), adding=False, partitions=partitions)
-            except TableMismatch as error:
-                return error.message
+        except (DeltaUnfit, TableMismatch) as error:
+            return error.message
         for file in (file for data in staged for file in data.files):
             if list(file.partition) != partitions:
                 return f"{file.key} is of partition {file.partition}, and the table is partitioned by {partitions}"

@@ -12,7 +12,7 @@ import pyarrow as pa
 from krishiv_connectors.delta._data_files import FileName
 from krishiv_connectors.delta._delta_log import TableLog
 from krishiv_connectors.delta._errors import DeltaFailed, DeltaMissing, DeltaUnfit, delta_errors
-from krishiv_connectors.delta._marks import app_id
+from krishiv_connectors.delta._marks import AppliedEpochs, app_id
 from krishiv_connectors.delta._table import STAGING
 
 if TYPE_CHECKING:
@@ -27,10 +27,12 @@ _INTERVAL = re.compile(r"(?:interval\s+)?(\d+)\s+(second|minute|hour|day|week)s?
 def removable(address: TableAddress) -> list[str]:
     """Return the keys of staged files that no version needs any more.
 
-    A file may go if its epoch was applied when the retention began, and neither a version that was the newest since
-    then nor the newest one has it. Files of epochs that wait for their commit are never among them.
+    A file may go if its epoch was applied when the retention began and still is (a RESTORE since then has epochs
+    written anew), and neither a version that was the newest since then nor the newest one has it. Files of epochs that
+    wait for their commit are never among them.
     """
-    table = address.open()
+    epochs = AppliedEpochs(address)
+    table = epochs.refresh()
     old = _as_of(address, table, datetime.now(UTC) - retention(address.uri, table))
     if old is None:
         return []
@@ -46,7 +48,7 @@ def removable(address: TableAddress) -> list[str]:
             continue
         app = app_id(name.lineage, name.sink)
         if app not in applied:
-            applied[app] = old.transaction_version(app) or 0
+            applied[app] = min(old.transaction_version(app) or 0, epochs.epoch(app) or 0)
         if name.epoch <= applied[app]:
             found.append(key)
     return found

@@ -165,6 +165,16 @@ def test_columns_of_the_table_that_changed_since_prepare_are_seen(tmp_path: Path
     assert read_table(str(tmp_path)).height == 1
 
 
+def test_constraint_that_the_table_got_since_prepare_is_seen(tmp_path: Path) -> None:
+    with Attempt(place(tmp_path)) as attempt:
+        waiting = attempt.stage(0, 1, 1)
+        deltalake.DeltaTable(str(tmp_path)).alter.add_constraint({"late": "id > 5"})
+        (outcome,) = attempt.outcomes(waiting)
+    assert outcome.status is CommitStatus.FAILED
+    assert "delta.constraints.late" in outcome.reason
+    assert ids(tmp_path) == []
+
+
 def test_partitions_of_the_table_that_changed_since_prepare_are_seen(tmp_path: Path) -> None:
     with Attempt(place(tmp_path)) as attempt:
         waiting = attempt.stage(0, 1, 1)
@@ -314,6 +324,19 @@ def test_vacuum_removes_what_was_compacted_and_nothing_that_is_needed(tmp_path: 
         assert len(staged(tmp_path)) == 2
         assert attempt.commit(waiting) == [CommitStatus.DONE]
     assert ids(tmp_path) == [1, 2, 3, 4, 5]
+
+
+def test_vacuum_keeps_what_waits_again_after_a_restore(tmp_path: Path) -> None:
+    """Three epochs were applied when the retention began; a restore left the first, and the second is written anew."""
+    with Attempt(place(tmp_path)) as attempt:
+        fill(attempt, 1, 2, 3)
+    age(tmp_path, 8 * 86_400)
+    deltalake.DeltaTable(str(tmp_path)).restore(1)
+    with Attempt(place(tmp_path), token=2, previous={0: 1}) as later:
+        waiting = later.stage(0, 2, 20)
+        DeltaSink(tmp_path).vacuum()
+        assert later.commit(waiting) == [CommitStatus.DONE]
+    assert ids(tmp_path) == [1, 20]
 
 
 def test_retention_that_is_not_understood_keeps_all(tmp_path: Path) -> None:
