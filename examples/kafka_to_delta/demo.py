@@ -23,6 +23,7 @@ from tests.services.kafka.broker import Broker
 from tests.services.s3.gateway import ACCESS_KEY, SECRET_KEY, Gateway
 
 ORDERS, KILLS = 300_000, 3
+SECONDS = 10  # of a window
 JOB = [sys.executable, "-m", "krishiv_stream", "run", "examples/kafka_to_delta/pipeline.py:pipeline"]
 SETTINGS = ["--profile", "single-node-durable", "--checkpoint-interval", "500ms", "--parallelism", "2", "--json"]
 
@@ -77,22 +78,22 @@ def run(command: list[str], environ: dict[str, str], chance: random.Random) -> i
 
 
 def expected() -> Counter[tuple[str, int, int, int]]:
-    """Return (country, minute, orders, cents) of all orders, counted here."""
+    """Return (country, window, orders, cents) of all orders, counted here."""
     sums: dict[tuple[str, int], list[int]] = {}
     for number in range(ORDERS):
         order = topics.order(number, ORDERS)
-        minute = int(datetime.fromisoformat(str(order["placed"])).timestamp()) // 60
-        total = sums.setdefault((str(order["country"]), minute), [0, 0])
+        window = int(datetime.fromisoformat(str(order["placed"])).timestamp()) // SECONDS
+        total = sums.setdefault((str(order["country"]), window), [0, 0])
         total[0] += 1
         total[1] += int(str(order["cents"]))
-    return Counter((country, minute, *total) for (country, minute), total in sums.items())
+    return Counter((country, window, *total) for (country, window), total in sums.items())
 
 
 def report(found: pl.DataFrame, killed: int, seconds: float) -> int:
     """Print what came out, and return the exit code."""
     wanted = expected()
-    minutes = found.get_column("window_start").dt.epoch("s") // 60
-    rows = found.select("country", minutes.alias("minute"), "orders", "cents").rows()
+    windows = found.get_column("window_start").dt.epoch("s") // SECONDS
+    rows = found.select("country", windows.alias("window"), "orders", "cents").rows()
     lost, extra = wanted - Counter(rows), Counter(rows) - wanted
     print(f"kills survived    {killed}")
     print(f"results           {len(rows):,} of {ORDERS:,} orders, read by polars")

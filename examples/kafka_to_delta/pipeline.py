@@ -1,4 +1,4 @@
-"""Orders from a topic, revenue per country and minute into a Delta table in a bucket: exactly once from end to end.
+"""Orders from a topic, revenue per country and ten seconds into a Delta table in a bucket: exactly once, end to end.
 
     krishiv-stream run examples/kafka_to_delta/pipeline.py --profile single-node-durable --data-dir data \
         --checkpoint-interval 1s
@@ -37,6 +37,8 @@ orders = ks.read(
     name="orders",
 )
 revenue = (
-    orders.key_by("country").window(ks.tumble("1m")).aggregate(name="revenue", orders=ks.count(), cents=ks.sum("cents"))
+    orders.key_by("country")
+    .window(ks.tumble("10s"))
+    .aggregate(name="revenue", orders=ks.count(), cents=ks.sum("cents"))
 )
 pipeline = revenue.write(ks.DeltaSink(TABLE, storage=STORAGE), name="out")
