@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pyarrow as pa
 
 from krishiv_connectors._errors import TableMismatch, UnencodableRow
-from krishiv_connectors._sink import Sink
+from krishiv_connectors._sink_family import SinkFamily
 from krishiv_connectors.delta._delta_log import TableLog
 from krishiv_connectors.delta._errors import DeltaUnavailable, delta_errors
 from krishiv_connectors.delta._leftovers import removable
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from krishiv_checkpoint import CheckpointStore
-    from krishiv_connectors._sink import SinkContext
     from krishiv_connectors._storage import S3
-    from krishiv_guarantees import SinkCapabilities
 
 __all__ = ["CHANGE", "DeltaSink", "TableFacts"]
 
@@ -42,7 +40,7 @@ class TableFacts(NamedTuple):
     """Columns that may not be null."""
 
 
-class DeltaSink(Sink):
+class DeltaSink(SinkFamily):
     """Rows into a Delta table, exactly once. `DeltaSink` picks the class by `mode`.
 
     Parameters
@@ -78,9 +76,10 @@ class DeltaSink(Sink):
 
     client_libraries = (CLIENT_LIBRARY,)
 
-    def __new__(cls, *args: Any, **options: Any) -> Self:
-        """Pick the class."""
-        return object.__new__(_class_for(options) if cls is DeltaSink else cls)
+    @classmethod
+    def pick(cls, options: Mapping[str, Any]) -> type[Any]:
+        """Return the class for `mode`."""
+        return _class_for(options) if cls is DeltaSink else cls
 
     def __init__(
         self,
@@ -169,24 +168,6 @@ class DeltaSink(Sink):
             store.delete(key)
         return [f"{STAGING}/{key}" for key in found]
 
-    # ---------------------------------------------------------------- what the subclasses do
-
-    def open(self, ctx: SinkContext) -> None:
-        """Open the table."""
-        raise NotImplementedError
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Take rows."""
-        raise NotImplementedError
-
-    def flush(self) -> None:
-        """Do nothing: `prepare` makes rows durable."""
-        raise NotImplementedError
-
-    def capabilities(self) -> SinkCapabilities:
-        """Return what the picked class can do."""
-        raise NotImplementedError
-
     # ---------------------------------------------------------------- what the sinks share
 
     def _compact(self) -> dict[str, Any]:
@@ -257,13 +238,8 @@ class DeltaSink(Sink):
 
 
 def _class_for(options: Mapping[str, Any]) -> type[Any]:
-    module, name = (
-        ("_merge_sink", "MergeDeltaSink")
-        if options.get("mode") == "upsert"
-        else (
-            "_append_sink",
-            "AppendDeltaSink",
-        )
-    )
+    module, name = ("_append_sink", "AppendDeltaSink")
+    if options.get("mode") == "upsert":
+        module, name = ("_merge_sink", "MergeDeltaSink")
     found: type[Any] = getattr(import_module(f"krishiv_connectors.delta.{module}"), name)
     return found
