@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from krishiv_connectors._test_source import SentinelSource
     from krishiv_connectors.delta import DeltaSink, DeltaSource
     from krishiv_connectors.files import CsvSource, JsonSink, JsonSource, ParquetSink, ParquetSource
+    from krishiv_connectors.iceberg import IcebergSink, IcebergSource
     from krishiv_connectors.kafka import KafkaSink, KafkaSource
     from krishiv_connectors.nexmark import NexmarkSource
     from krishiv_connectors.postgres import PostgresSink, PostgresSource
@@ -47,6 +48,8 @@ __all__ = [
     "FileChanged",
     "FileVanished",
     "GeneratorChanged",
+    "IcebergSink",
+    "IcebergSource",
     "IdempotentSink",
     "JsonSink",
     "JsonSource",
@@ -91,6 +94,8 @@ _CONNECTORS = {
     "CsvSource": "files",
     "DeltaSink": "delta",
     "DeltaSource": "delta",
+    "IcebergSink": "iceberg",
+    "IcebergSource": "iceberg",
     "JsonSink": "files",
     "JsonSource": "files",
     "KafkaSink": "kafka",
