@@ -67,6 +67,8 @@ NEVER = {
     "s3fs",
     "obstore",
     "deltalake",
+    "pyiceberg",
+    "sqlalchemy",
     "psycopg",
     "pgpq",
     "adbc_driver_postgresql",

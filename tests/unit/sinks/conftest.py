@@ -14,11 +14,13 @@ import polars as pl
 import pytest
 
 from krishiv_checkpoint import FilesystemStore
-from krishiv_connectors import DeltaSink, JsonSink, MemorySink, ParquetSink, SqliteSink
+from krishiv_connectors import DeltaSink, IcebergSink, JsonSink, MemorySink, ParquetSink, SqliteSink
+from tests.support import iceberg
 from tests.support.delta import read_table, warm_up
 from tests.unit.sinks.contract import Target
 
 warm_up()
+iceberg.warm_up()
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,6 +126,29 @@ def _delta(tmp_path: Path, **options: object) -> Target:
     )
 
 
+def _iceberg(tmp_path: Path, **options: object) -> Target:
+    catalog = iceberg.catalog_of(tmp_path)
+
+    def rows() -> Rows:
+        found = iceberg.read_table(catalog, "shop.orders")
+        return sorted(found.select("id", "name", "price").rows()) if found.width else []
+
+    def each(do: Callable[[Path], object]) -> Callable[[Committable], None]:
+        def apply(committable: Committable) -> None:
+            payload = json.loads(committable.payload)
+            for file in payload["files"]:
+                do(Path(payload["place"].removeprefix("file://")) / file["key"])
+
+        return apply
+
+    return Target(
+        sink=lambda: IcebergSink(catalog, "shop.orders", **options),
+        rows=rows,
+        lose=each(Path.unlink),
+        damage=each(_flip),
+    )
+
+
 def _delta_upsert(tmp_path: Path) -> Target:
     table = tmp_path / "table"
 
@@ -143,6 +168,8 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
     "delta": _delta,
     "delta-partitioned": partial(_delta, partition_by="name"),
     "delta-upsert": _delta_upsert,
+    "iceberg": _iceberg,
+    "iceberg-partitioned": partial(_iceberg, partition_by="name"),
     "json": _json,
     "memory": _memory,
     "parquet": _parquet,
