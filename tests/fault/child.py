@@ -43,6 +43,8 @@ def source(spec: dict[str, Any]) -> ks.Source[Any]:
             return ks.JsonSource(spec["pattern"], schema=SCHEMA)
         case "delta":
             return ks.DeltaSource(spec["path"], **spec.get("options", {}))
+        case "iceberg":
+            return ks.IcebergSource(spec["catalog"], spec["table"], **spec.get("options", {}))
         case "kafka":
             options = {"until": "latest", **spec.get("options", {})}
             return ks.KafkaSource(spec["brokers"], spec["topic"], schema=SCHEMA, **options)
@@ -64,6 +66,8 @@ def sink(spec: dict[str, Any]) -> ks.Sink:
         case "delta":
             storage = ks.S3(**spec["storage"]) if "storage" in spec else None
             return ks.DeltaSink(spec["path"], storage=storage, **spec.get("options", {}))
+        case "iceberg":
+            return ks.IcebergSink(spec["catalog"], spec["table"], **spec.get("options", {}))
         case "kafka":
             return ks.KafkaSink(spec["brokers"], spec["topic"], key="auction", **spec.get("options", {}))
         case "postgres":

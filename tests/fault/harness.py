@@ -24,6 +24,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from tests.fault.child import SCHEMA
+from tests.support import iceberg
 from tests.support.delta import read_table
 from tests.support.kafka_reader import read_topic
 
@@ -176,6 +177,9 @@ def read_output(sink: dict[str, Any]) -> dict[str, list[tuple[Any, ...]]]:
         return {"a plain consumer": _topic_rows(sink)}
     if sink["kind"] == "postgres":
         return {"a plain client": _table_rows(sink)}
+    if sink["kind"] == "iceberg":
+        place = (sink["catalog"], sink["table"], sink.get("client"))
+        return {"polars": _frame_rows(iceberg.read_table(*place)), "pyiceberg": _frame_rows(iceberg.scan_table(*place))}
     path = sink["path"]
     if sink["kind"] == "delta":
         return {"polars": _frame_rows(read_table(path, sink.get("client")))}
