@@ -1,6 +1,7 @@
 """Harnesses of the connectors and stores that come with krishiv-stream."""
 
 from krishiv_conformance._shipped._delta import DeltaFollowHarness, DeltaSinkHarness, DeltaSourceHarness
+from krishiv_conformance._shipped._iceberg import IcebergFollowHarness, IcebergSinkHarness, IcebergSourceHarness
 from krishiv_conformance._shipped._kafka import KafkaFollowHarness, KafkaSinkHarness, KafkaSourceHarness
 from krishiv_conformance._shipped._postgres import PostgresSinkHarness
 from krishiv_conformance._shipped._sinks import JsonSinkHarness, ParquetSinkHarness, SqliteSinkHarness
@@ -22,6 +23,9 @@ __all__ = [
     "DeltaSinkHarness",
     "DeltaSourceHarness",
     "FilesystemStoreHarness",
+    "IcebergFollowHarness",
+    "IcebergSinkHarness",
+    "IcebergSourceHarness",
     "JsonFollowHarness",
     "JsonSinkHarness",
     "JsonSourceHarness",
