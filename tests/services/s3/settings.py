@@ -54,7 +54,7 @@ memstore page set = false
 osd class load list = *
 osd class default list = *
 [client.rgw]
-rgw frontends = beast endpoint=127.0.0.1:{ports.client}
+rgw frontends = beast endpoint=127.0.0.1:{ports.client} tcp_nodelay=1
 rgw data = {folder}/rgw
 ms mon client mode = crc
 ms mon cluster mode = crc
