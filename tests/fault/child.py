@@ -70,6 +70,8 @@ def sink(spec: dict[str, Any]) -> ks.Sink:
             return ks.IcebergSink(spec["catalog"], spec["table"], **spec.get("options", {}))
         case "kafka":
             return ks.KafkaSink(spec["brokers"], spec["topic"], key="auction", **spec.get("options", {}))
+        case "objects":
+            return ks.ParquetSink(spec["url"], storage=ks.S3(**spec["storage"]), **spec.get("options", {}))
         case "postgres":
             return ks.PostgresSink(spec["dsn"], spec["table"], **spec.get("options", {}))
         case kind:

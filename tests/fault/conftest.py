@@ -10,12 +10,13 @@ import pytest
 from tests.fault.kafka_jobs import KafkaJob, kafka_job
 from tests.services.fixtures import kafka, new_broker, own_kafka, topic
 from tests.services.postgres.fixtures import database, own_postgres, postgres
+from tests.services.s3.fixtures import own_s3, s3
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
     from pathlib import Path
 
-__all__ = ["database", "kafka", "new_broker", "own_kafka", "own_postgres", "postgres", "topic"]
+__all__ = ["database", "kafka", "new_broker", "own_kafka", "own_postgres", "own_s3", "postgres", "s3", "topic"]
 
 
 @pytest.fixture

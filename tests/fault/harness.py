@@ -27,6 +27,7 @@ from tests.fault.child import SCHEMA
 from tests.support import iceberg
 from tests.support.delta import read_table
 from tests.support.kafka_reader import read_topic
+from tests.support.objects import READERS, read_objects
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -180,6 +181,8 @@ def read_output(sink: dict[str, Any]) -> dict[str, list[tuple[Any, ...]]]:
     if sink["kind"] == "iceberg":
         place = (sink["catalog"], sink["table"], sink.get("client"))
         return {"polars": _frame_rows(iceberg.read_table(*place)), "pyiceberg": _frame_rows(iceberg.scan_table(*place))}
+    if sink["kind"] == "objects":
+        return {reader: _frame_rows(read_objects(sink["url"], sink["reader"], reader)) for reader in READERS}
     path = sink["path"]
     if sink["kind"] == "delta":
         return {"polars": _frame_rows(read_table(path, sink.get("client")))}

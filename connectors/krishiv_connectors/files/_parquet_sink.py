@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as pat
 
 from krishiv_connectors._errors import UnsupportedColumn
+from krishiv_connectors.files._bucket_urls import in_bucket, refuse_bucket_options
 from krishiv_connectors.files._file_sink import FileSink
 from krishiv_connectors.files._partitions import HivePartitioning
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from krishiv_connectors._sink import SinkContext
+    from krishiv_connectors._storage import S3
     from krishiv_connectors.files._durable import HashedFile
 
 __all__ = ["ParquetSink"]
@@ -27,12 +30,13 @@ Compression = Literal["none", "snappy", "lz4", "zstd", "gzip", "brotli"]
 class ParquetSink(FileSink):
     """Parquet files in a local directory, exactly once: each epoch is one subdirectory, published by one rename.
 
-    Read it with ``<path>/*/*.parquet`` (with `partition_by`: ``<path>/**/*.parquet``).
+    Read it with ``<path>/*/*.parquet`` (with `partition_by`: ``<path>/**/*.parquet``). With ``s3://bucket/prefix`` as
+    its path, calling it gives an `ObjectParquetSink`.
 
     Parameters
     ----------
-    path : path
-        The output directory.
+    path : path or str
+        The output directory, or ``s3://bucket/prefix``.
     partition_by : str, sequence of str or None
         Columns that become folders ``column=value`` inside each epoch, outermost first. Files then lack them.
     staging : path or None
@@ -41,6 +45,10 @@ class ParquetSink(FileSink):
         Of pages. ``"zstd"`` makes text smaller and writing slower.
     row_group_rows : int
         Rows gathered into a row group. One group may get up to one batch more; the last of an epoch has fewer.
+    storage : S3, optional
+        Where ``s3://`` is; default: what the environment says. This and the following are for ``s3://`` alone.
+    target_file_size, part_size : int or str, optional
+        Where a file ends, and how large the parts of its upload are (see `ObjectParquetSink`).
 
     Notes
     -----
@@ -50,6 +58,14 @@ class ParquetSink(FileSink):
 
     extension = ".parquet"
 
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Pick the class."""
+        if cls is ParquetSink and in_bucket(args[0] if args else options.get("path")):
+            # Not a subclass, so that it is made here: it shares no code with local files.
+            made: Any = import_module("krishiv_connectors.objects").ObjectParquetSink(*args, **options)
+            return cast("Self", made)
+        return object.__new__(cls)
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -58,7 +74,11 @@ class ParquetSink(FileSink):
         staging: str | os.PathLike[str] | None = None,
         compression: Compression = "snappy",
         row_group_rows: int = 131_072,
+        storage: S3 | None = None,
+        target_file_size: int | str | None = None,
+        part_size: int | str | None = None,
     ) -> None:
+        refuse_bucket_options(path, storage=storage, target_file_size=target_file_size, part_size=part_size)
         super().__init__(path, staging=staging)
         if row_group_rows < 1:
             raise ValueError(f"row_group_rows is {row_group_rows}; it is a number of rows, 1 or more")

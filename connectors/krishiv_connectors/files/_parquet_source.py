@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from krishiv_connectors._errors import NoMatchingFiles
+from krishiv_connectors.files._bucket_urls import in_bucket, refuse_bucket_options
 from krishiv_connectors.files._file_source import FileSource
 from krishiv_connectors.files._parquet_file import ParquetFile, has_footer
 from krishiv_connectors.files._parquet_reader import ParquetReader
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from krishiv_connectors._source import Reader, SourceContext, Split
+    from krishiv_connectors._storage import S3
     from krishiv_connectors.files._file_source import FilePosition
     from krishiv_connectors.files._listing import PathPattern
 
@@ -23,7 +26,7 @@ __all__ = ["ParquetSource"]
 
 
 class ParquetSource(FileSource):
-    """Rows of Parquet files, with exact positions inside each file.
+    """Rows of Parquet files, with exact positions inside each file. For ``s3://...`` it is an `ObjectParquetSource`.
 
     Parameters
     ----------
@@ -34,6 +37,10 @@ class ParquetSource(FileSource):
         True: watch for new files for ever; a file without a footer is awaited. False: read what is there, then end.
     schema : pa.Schema or None
         The columns to read; files may hold more. None: those of the first file, and every file must have the same.
+    storage : S3, optional
+        Where ``s3://`` is; default: what the environment says.
+    manifest : bool
+        For ``s3://`` alone: read whole committed epochs of a `ParquetSink` (see `ObjectParquetSource`).
 
     Notes
     -----
@@ -52,13 +59,23 @@ class ParquetSource(FileSource):
 
     suffixes = (".parquet",)
 
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Pick the class."""
+        if cls is ParquetSource and in_bucket(args[0] if args else options.get("pattern")):
+            made: Any = import_module("krishiv_connectors.objects").ObjectParquetSource(*args, **options)
+            return cast("Self", made)
+        return object.__new__(cls)
+
     def __init__(
         self,
         pattern: PathPattern | Sequence[PathPattern],
         follow: bool = False,
         *,
         schema: pa.Schema | None = None,
+        storage: S3 | None = None,
+        manifest: bool = False,
     ) -> None:
+        refuse_bucket_options(pattern, storage=storage, manifest=manifest or None)
         super().__init__(pattern, follow)
         self._given = schema is not None
         self._schema: pa.Schema | None = schema

@@ -305,7 +305,7 @@ def test_sink_refuses_a_staging_directory_inside_the_output(root: Path, inside: 
 
 def test_sink_refuses_an_output_that_is_no_local_path() -> None:
     with pytest.raises(BadOutputPath, match="not a local path"):
-        ParquetSink("s3://bucket/out")
+        ParquetSink("gs://bucket/out")
 
 
 def test_check_refuses_an_output_that_is_a_file(sink_class: FileSinkClass, root: Path) -> None:
