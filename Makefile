@@ -79,6 +79,7 @@ bench-postgres: $(VENV)/.dev
 # without the server's programs, they are left out.
 certify: export KRISHIV_CERTIFY_KAFKA ?= $(abspath $(PY)) $(abspath tests/services/kafka/command.py)
 certify: export KRISHIV_CERTIFY_POSTGRES ?= $(abspath $(PY)) $(abspath tests/services/postgres/command.py)
+certify: export KRISHIV_CERTIFY_S3 ?= $(abspath $(PY)) $(abspath tests/services/s3/command.py)
 certify: $(VENV)/.dev
 	@$(BIN)/krishiv-stream certify --shipped $(ARGS)
 

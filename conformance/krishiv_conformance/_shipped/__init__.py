@@ -4,6 +4,7 @@ from krishiv_conformance._shipped._delta import DeltaFollowHarness, DeltaSinkHar
 from krishiv_conformance._shipped._iceberg import IcebergFollowHarness, IcebergSinkHarness, IcebergSourceHarness
 from krishiv_conformance._shipped._kafka import KafkaFollowHarness, KafkaSinkHarness, KafkaSourceHarness
 from krishiv_conformance._shipped._postgres import PostgresSinkHarness
+from krishiv_conformance._shipped._s3 import ObjectParquetSinkHarness
 from krishiv_conformance._shipped._sinks import JsonSinkHarness, ParquetSinkHarness, SqliteSinkHarness
 from krishiv_conformance._shipped._sources import (
     CsvFollowHarness,
@@ -33,6 +34,7 @@ __all__ = [
     "KafkaSinkHarness",
     "KafkaSourceHarness",
     "NexmarkSourceHarness",
+    "ObjectParquetSinkHarness",
     "ParquetFollowHarness",
     "ParquetSinkHarness",
     "ParquetSourceHarness",

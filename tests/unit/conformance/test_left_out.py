@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import pytest
 from krishiv_conformance import ServerFailed, ServerMissing, _certify, _command
 from krishiv_conformance._command import certify
 from krishiv_conformance._find import shipped_harnesses
-from krishiv_conformance._shipped import _kafka, _postgres
+from krishiv_conformance._shipped import _kafka, _postgres, _s3
 from krishiv_guarantees import CertificateIndex
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_certify, "installed_certificates", CertificateIndex)
     monkeypatch.delenv(BROKER, raising=False)
     monkeypatch.delenv(_postgres.DATABASE.variable, raising=False)
+    monkeypatch.delenv(_s3.BUCKETS.variable, raising=False)
 
 
 def written(folder: Path) -> list[str]:
@@ -52,11 +54,11 @@ def test_certify_of_the_shipped_ones_says_what_it_leaves_out_and_fails(
     assert (tmp_path / "KafkaSource_KafkaSink_FilesystemStore.json").read_text() == "an older one"
     # Said before the cases, and once more after them.
     said = " ".join(capsys.readouterr().out.split())
-    for server in (_kafka.BROKER, _postgres.DATABASE):
+    for server in (_kafka.BROKER, _postgres.DATABASE, _s3.BUCKETS):
         count = sum(server in (source.server, sink.server) for source, sink in combinations)
-        assert said.count(f"left out {count} combinations with ") == 2
+        assert len(re.findall(rf"left out {count} combinations with [^:]*: {server.what}", said)) == 2
         assert f"{server.variable} names no command that starts one" in said
-    assert not [name for name in quick.ran if "Kafka" in name or "Postgres" in name]
+    assert not [name for name in quick.ran if "Kafka" in name or "Postgres" in name or "s3" in name]
 
 
 def test_certify_leaves_out_partners_that_nobody_named(
