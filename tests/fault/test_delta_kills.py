@@ -82,6 +82,7 @@ def test_job_is_exact_after_a_second_kill_during_recovery_at(tmp_path, step):
 @pytest.mark.parametrize("seed", range(3))
 def test_what_waits_is_committed_at_another_parallelism(tmp_path, seed):
     killed = job(tmp_path, mode="partitioned", shape="tumble+rows")
+    killed.spec["rate"] = RATE // 4  # it takes longer than the three moments together
     for parallelism, moment in zip((1, 3, 2), random_moments(seed, 3, 1.0), strict=True):
         killed.spec["session"]["parallelism"] = parallelism
         assert killed.run("commit.before=kill@4" if seed else "", kill_after=moment).killed
