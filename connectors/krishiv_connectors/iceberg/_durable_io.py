@@ -9,14 +9,11 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 
 from krishiv_connectors.files._durable import make_directories, sync_directory
-
-if TYPE_CHECKING:
-    from pyiceberg.io import OutputStream
 
 __all__ = ["DurableFileIO"]
 
@@ -33,7 +30,7 @@ class DurableFileIO(PyArrowFileIO):
 
 
 class _DurableFile(PyArrowFile):
-    def create(self, overwrite: bool = False) -> OutputStream:
+    def create(self, overwrite: bool = False) -> Any:
         """Open it for writing; raise FileExistsError if it is there and is not to be overwritten."""
         path = Path(self._path)
         make_directories(path.parent)

@@ -160,13 +160,17 @@ class IcebergReader(Reader[IcebergPosition]):
     def _batches(self, task: Any) -> Generator[pa.RecordBatch]:
         """Give a file's rows without those that delete files name, as pyiceberg reads them."""
         from pyiceberg.expressions import AlwaysTrue
-        from pyiceberg.io.pyarrow import ArrowScan, _read_all_delete_files
+        from pyiceberg.io.pyarrow import (
+            ArrowScan,
+            _read_all_delete_files,  # pyright: ignore[reportPrivateUsage]
+        )
 
         table = self._history.table
         scan = ArrowScan(table.metadata, table.io, self._columns(task), AlwaysTrue())
         deletes = _read_all_delete_files(table.io, [task])
         # What is public of it holds all rows of a file in memory.
-        yield from scan._record_batches_from_scan_tasks_and_deletes([task], deletes)
+        batches = scan._record_batches_from_scan_tasks_and_deletes  # pyright: ignore[reportPrivateUsage]
+        yield from batches([task], deletes)
 
     def _columns(self, task: Any) -> Any:
         try:

@@ -131,11 +131,12 @@ class TableHistory:
         operation = "append" if summary is None else str(summary.operation.value)
         if operation == "replace":
             return True
-        taken = [name for name in _TAKEN if summary is not None and int(summary.additional_properties.get(name) or 0)]
+        counts = {} if summary is None else summary.additional_properties
+        taken = [name for name in _TAKEN if int(counts.get(name) or 0)]
         if operation != "append" and taken:
             raise SnapshotTakesRows(
                 f"snapshot {snapshot.snapshot_id} of {self._address} takes rows away ({operation}: {taken[0]} "
-                f"{summary.additional_properties[taken[0]]})",
+                f"{counts[taken[0]]})",
                 hint="only tables that grow can be followed; begin anew behind it: start_snapshot_id="
                 f'{snapshot.snapshot_id}, restore="none" and another output',
                 table=str(self._address),
