@@ -26,13 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["catalog_of", "metadata_file", "read_table", "scan_table", "table_of", "warm_up"]
 
-_READ = """
-import json, os, sys
-os.environ["POLARS_ICEBERG_PLANNER"] = "plugin"
-import polars
-uri, options = json.loads(sys.argv[1])
-polars.scan_iceberg(uri, storage_options=options).collect().write_ipc(sys.stdout.buffer)
-"""
 _SCAN = """
 import json, sys, pyarrow
 from pyiceberg.catalog import load_catalog
@@ -71,25 +64,25 @@ def metadata_file(catalog: Mapping[str, str], name: str) -> str | None:
 
 
 def read_table(catalog: Mapping[str, str], name: str, options: Mapping[str, Any] | None = None) -> pl.DataFrame:
-    """Return the rows of a table, read by polars from its metadata file on; no columns if there is no table.
+    """Return the rows of a table, read from its metadata file on; no columns if there is no table.
 
-    In a bucket, with `options`, by a process of its own, for its sockets stay.
+    By polars; in a bucket, with `options`, by `read_bucket`, in a process of its own, for its sockets stay.
     """
     location = metadata_file(catalog, name)
     if location is None:
         return pl.DataFrame()
     if options is None:
         return pl.scan_iceberg(location).collect()
-    return _apart(_READ, location, dict(options))
+    return _apart(["-m", "tests.support.iceberg_reader"], location, dict(options))
 
 
 def scan_table(catalog: Mapping[str, str], name: str, options: Mapping[str, Any] | None = None) -> pl.DataFrame:
     """Return the rows of a table, read by pyiceberg in a process of its own."""
-    return _apart(_SCAN, dict(catalog), name)
+    return _apart(["-c", _SCAN], dict(catalog), name)
 
 
-def _apart(script: str, *task: Any) -> pl.DataFrame:
-    command = [sys.executable, "-c", script, json.dumps(task)]
+def _apart(script: list[str], *task: Any) -> pl.DataFrame:
+    command = [sys.executable, *script, json.dumps(task)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=60)
     return pl.read_ipc(done.stdout)
 
