@@ -102,7 +102,7 @@ def _made(harness: Harness) -> tuple[AnyPart, Rung]:
                 return SinkPart(capabilities=able, options=options, **_identity(harness, sink)), sink_rung(able)
             case StoreHarness():
                 store = harness.make(Path(folder), JOB)
-                holds = store.capabilities()
+                holds = harness.capabilities(Path(folder))
                 return StorePart(capabilities=holds, **_identity(harness, store)), store_rung(holds)
             case _:
                 raise TypeError(f"{type(harness).__name__} is no harness of a source, a sink or a store")

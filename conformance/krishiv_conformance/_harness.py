@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from krishiv_checkpoint import CheckpointStore
     from krishiv_conformance._servers import Server
     from krishiv_connectors import Source, TwoPhaseSink
+    from krishiv_guarantees import StoreCapabilities
     from krishiv_stream._session_options import SessionOptions
 
 __all__ = ["Harness", "SinkHarness", "SourceHarness", "StoreHarness", "harness_at", "place_of", "tell_address"]
@@ -139,6 +140,10 @@ class StoreHarness(Harness):
     @abstractmethod
     def settings(self, workdir: Path) -> SessionOptions:
         """Return the session's settings that keep checkpoints in such a store."""
+
+    def capabilities(self, workdir: Path) -> StoreCapabilities:
+        """Return what the store can do. One that asks its server: what it is to say once there is one."""
+        return self.make(workdir, "").capabilities()
 
 
 def tell_address(workdir: Path, address: str) -> None:

@@ -4,7 +4,7 @@ from krishiv_conformance._shipped._delta import DeltaFollowHarness, DeltaSinkHar
 from krishiv_conformance._shipped._iceberg import IcebergFollowHarness, IcebergSinkHarness, IcebergSourceHarness
 from krishiv_conformance._shipped._kafka import KafkaFollowHarness, KafkaSinkHarness, KafkaSourceHarness
 from krishiv_conformance._shipped._postgres import PostgresSinkHarness
-from krishiv_conformance._shipped._s3 import ObjectParquetSinkHarness
+from krishiv_conformance._shipped._s3 import ObjectParquetSinkHarness, ObjectStoreHarness
 from krishiv_conformance._shipped._sinks import JsonSinkHarness, ParquetSinkHarness, SqliteSinkHarness
 from krishiv_conformance._shipped._sources import (
     CsvFollowHarness,
@@ -35,6 +35,7 @@ __all__ = [
     "KafkaSourceHarness",
     "NexmarkSourceHarness",
     "ObjectParquetSinkHarness",
+    "ObjectStoreHarness",
     "ParquetFollowHarness",
     "ParquetSinkHarness",
     "ParquetSourceHarness",

@@ -14,11 +14,15 @@ from urllib.parse import urlsplit
 
 import polars as pl
 
-from krishiv_conformance._harness import SinkHarness
+from krishiv_checkpoint import ObjectStore
+from krishiv_conformance._errors import CaseFailed
+from krishiv_conformance._harness import SinkHarness, StoreHarness
+from krishiv_conformance._job import JOB
 from krishiv_conformance._servers import CommandServer
 from krishiv_conformance._shipped._sinks import as_table
 from krishiv_connectors import S3
 from krishiv_connectors.objects import ObjectParquetSink
+from krishiv_guarantees import FailureDomain, StoreCapabilities
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -26,11 +30,47 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-__all__ = ["BUCKETS", "ObjectParquetSinkHarness", "server_at"]
+    from krishiv_stream._session_options import SessionOptions
+
+__all__ = ["BUCKETS", "ObjectParquetSinkHarness", "ObjectStoreHarness", "server_at"]
 
 BUCKETS = CommandServer("KRISHIV_CERTIFY_S3", "an S3 server")
 
 _BUCKET = "certify"
+_NOT_INSTALLED = "botocore or obstore is not installed (krishiv-stream[s3])"
+
+
+class ObjectStoreHarness(StoreHarness):
+    """Checkpoints below a prefix for each case."""
+
+    connector = ObjectStore
+    server = BUCKETS
+
+    def missing(self) -> str:
+        """Return what to install, if there is no client library."""
+        return "" if find_spec("obstore") and find_spec("botocore") else _NOT_INSTALLED
+
+    def set_up(self, workdir: Path) -> None:
+        """Make the bucket, and see that the store can do there what is claimed without a server."""
+        _make_bucket(self.address(workdir))
+        stated, claimed = self.make(workdir, JOB).capabilities(), self.capabilities(workdir)
+        if stated != claimed:
+            raise CaseFailed(f"the store states {stated}, its harness claims {claimed}")
+
+    def make(self, workdir: Path, job: str) -> ObjectStore:
+        """Return the store below the job's prefix."""
+        return ObjectStore.at(f"{self._url(workdir)}/jobs/{job}", server_at(self.address(workdir)).options())
+
+    def settings(self, workdir: Path) -> SessionOptions:
+        """Keep checkpoints in the bucket, and what the host needs in `workdir`."""
+        return {"checkpoints": self._url(workdir), "storage": server_at(self.address(workdir)), "data_dir": workdir}
+
+    def capabilities(self, workdir: Path) -> StoreCapabilities:
+        """Return those on a server that honours conditional creates; `set_up` asks it."""
+        return StoreCapabilities(durable=True, conditional_create=True, fencing=True, survives=FailureDomain.HOST_LOSS)
+
+    def _url(self, workdir: Path) -> str:
+        return f"s3://{_BUCKET}/{self.own_name(workdir)}"
 
 
 class ObjectParquetSinkHarness(SinkHarness):
@@ -46,15 +86,11 @@ class ObjectParquetSinkHarness(SinkHarness):
 
     def missing(self) -> str:
         """Return what to install, if there is no client library."""
-        return "" if find_spec("botocore") else "botocore is not installed (krishiv-stream[s3])"
+        return "" if find_spec("botocore") else _NOT_INSTALLED
 
     def set_up(self, workdir: Path) -> None:
         """Make the bucket, if no other case has."""
-        with self._connected(workdir) as client:
-            try:
-                client.create_bucket(Bucket=_BUCKET)
-            except client.exceptions.BucketAlreadyOwnedByYou:
-                return
+        _make_bucket(self.address(workdir))
 
     def make(self, workdir: Path) -> ObjectParquetSink:
         """Return the sink."""
@@ -63,7 +99,7 @@ class ObjectParquetSinkHarness(SinkHarness):
     def read(self, workdir: Path, schema: pa.Schema) -> pa.Table:
         """Read every Parquet object below the prefix."""
         frames: list[pl.DataFrame] = []
-        with self._connected(workdir) as client:
+        with _connected(self.address(workdir)) as client:
             pages = client.get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=_BUCKET, Prefix=f"{self.own_name(workdir)}/"):
                 for found in page.get("Contents", ()):
@@ -72,23 +108,33 @@ class ObjectParquetSinkHarness(SinkHarness):
                         frames.append(pl.read_parquet(io.BytesIO(body)))
         return as_table(frames, schema)
 
-    @contextmanager
-    def _connected(self, workdir: Path) -> Generator[Any]:
-        session: Any = import_module("botocore.session").Session()
-        config: Any = import_module("botocore.config").Config(s3={"addressing_style": "path"})
-        server = urlsplit(self.address(workdir))
-        client = session.create_client(
-            "s3",
-            "us-east-1",
-            endpoint_url=f"http://{server.hostname}:{server.port}",
-            aws_access_key_id=server.username,
-            aws_secret_access_key=server.password,
-            config=config,
-        )
+
+def _make_bucket(address: str) -> None:
+    """Make the bucket, if no other case has."""
+    with _connected(address) as client:
         try:
-            yield client
-        finally:
-            client.close()
+            client.create_bucket(Bucket=_BUCKET)
+        except client.exceptions.BucketAlreadyOwnedByYou:
+            return
+
+
+@contextmanager
+def _connected(address: str) -> Generator[Any]:
+    session: Any = import_module("botocore.session").Session()
+    config: Any = import_module("botocore.config").Config(s3={"addressing_style": "path"})
+    server = urlsplit(address)
+    client = session.create_client(
+        "s3",
+        "us-east-1",
+        endpoint_url=f"http://{server.hostname}:{server.port}",
+        aws_access_key_id=server.username,
+        aws_secret_access_key=server.password,
+        config=config,
+    )
+    try:
+        yield client
+    finally:
+        client.close()
 
 
 def server_at(address: str) -> S3:
