@@ -65,7 +65,7 @@ def test_several_epochs_that_wait_are_committed_in_their_order(
 @pytest.mark.fault
 def test_of_two_processes_that_write_at_the_same_time_one_goes_on(tmp_path: Path, s3: Gateway) -> None:
     """The first is alive and writes when the second takes over."""
-    job = objects_job(tmp_path, s3, rate=6_000)
+    job = objects_job(tmp_path, s3, rate=2_000)
     with job.process() as first, ThreadPoolExecutor(1) as pool:
         wait_until(lambda: any(int(entry.stem) > 5 for entry in job.log.glob("*.json")))
         job.spec["run"] = {"take_over": True}

@@ -58,7 +58,7 @@ def test_several_epochs_that_wait_are_committed_in_their_order(
 @pytest.mark.parametrize("at", [3, 7])
 def test_of_two_processes_that_write_at_the_same_time_one_goes_on(tmp_path: Path, database: str, at: int) -> None:
     """The first is alive and writes when the second takes over."""
-    job = postgres_job(tmp_path, database, rate=6_000)
+    job = postgres_job(tmp_path, database, rate=2_000)
     with job.process() as first, ThreadPoolExecutor(1) as pool:
         wait_until(lambda: any(int(entry.stem) > at for entry in job.log.glob("*.json")))
         job.spec["run"] = {"take_over": True}
