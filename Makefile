@@ -14,7 +14,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 # Run command $(2) as step $(1), and say how long it took.
 step = @echo "== $(1)"; began=$$(date +%s); $(2) && echo "== $(1): $$(( $$(date +%s) - began )) s"
 
-.PHONY: help demo demo-lake test lint unit faults bench bench-delta bench-kafka bench-postgres certify docs clean
+.PHONY: help demo demo-lake test lint unit faults bench bench-delta bench-kafka bench-postgres bench-s3 certify docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -26,6 +26,7 @@ help:
 	@echo "make bench-delta        throughput into and out of Delta tables, beside delta-rs alone"
 	@echo "make bench-kafka        throughput and latency over Kafka, beside bare clients and others; needs Java and Maven"
 	@echo "make bench-postgres     throughput into and out of PostgreSQL, beside its bare client; needs the server programs"
+	@echo "make bench-s3           a checkpoint of a gigabyte into a bucket and out of it, beside bare transfers; needs Ceph"
 	@echo "make certify            certify the shipped combinations anew"
 	@echo "make docs               write docs/errors.md from the code"
 	@echo "make clean              remove what these made"
@@ -74,6 +75,9 @@ bench-kafka: $(VENV)/.dev
 
 bench-postgres: $(VENV)/.dev
 	@$(PY) -m bench.postgres $(ARGS)
+
+bench-s3: $(VENV)/.dev
+	@$(PY) -m bench.s3 $(ARGS)
 
 # What starts and kills a Kafka broker and a PostgreSQL, for the connectors that need one. Without Java 17 and Maven, or
 # without the server's programs, they are left out.

@@ -1,0 +1,1 @@
+"""Checkpoints of a large state in a bucket, beside bare transfers."""
