@@ -9,7 +9,7 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -207,6 +207,39 @@ def _get(bucket: Bucket) -> Moved:
     return Moved(size=size, files=bucket.files, seconds=time.perf_counter() - began, cpu_seconds=_cpu() - before)
 
 
+def _put_s3fs(bucket: Bucket) -> Moved:
+    data = np.random.default_rng(0).bytes(bucket.size // bucket.files)
+    files = _s3fs(bucket)
+    before, began = _cpu(), time.perf_counter()
+    for number in range(bucket.files):
+        files.pipe_file(f"{bucket.name}/s3fs/{number}", data, chunksize=_PART, max_concurrency=_AT_ONCE)
+    return Moved(
+        size=len(data) * bucket.files,
+        files=bucket.files,
+        seconds=time.perf_counter() - began,
+        cpu_seconds=_cpu() - before,
+    )
+
+
+def _get_s3fs(bucket: Bucket) -> Moved:
+    files = _s3fs(bucket)
+    before, began = _cpu(), time.perf_counter()
+    size = sum(len(files.cat_file(f"{bucket.name}/s3fs/{number}")) for number in range(bucket.files))
+    return Moved(size=size, files=bucket.files, seconds=time.perf_counter() - began, cpu_seconds=_cpu() - before)
+
+
+def _s3fs(bucket: Bucket) -> Any:
+    import s3fs
+
+    options = bucket.options
+    return s3fs.S3FileSystem(
+        key=options["aws_access_key_id"],
+        secret=options["aws_secret_access_key"],
+        endpoint_url=options["aws_endpoint"],
+        client_kwargs={"region_name": options["aws_region"]},
+    )
+
+
 def _store(bucket: Bucket) -> ObjectStore:
     return ObjectStore.at(f"s3://{bucket.name}/jobs/{_JOB}", bucket.options)
 
@@ -229,6 +262,8 @@ _KINDS: dict[str, Callable[[Bucket], Moved]] = {
     "restore": _restore,
     "put": _put,
     "get": _get,
+    "put s3fs": _put_s3fs,
+    "get s3fs": _get_s3fs,
 }
 
 if __name__ == "__main__":

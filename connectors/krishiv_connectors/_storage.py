@@ -9,7 +9,7 @@ from krishiv_connectors._secrets import Secret
 from krishiv_guarantees import ConfigurationError
 
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Self
 
 __all__ = ["S3"]
 
@@ -50,6 +50,27 @@ class S3:
             value = getattr(self, name)
             if isinstance(value, str):
                 object.__setattr__(self, name, Secret(value))
+
+    @classmethod
+    def of(cls, files: Any) -> Self:
+        """Return the server of an `s3fs.S3FileSystem` that you have already, with its credentials.
+
+        What it takes from the environment is taken from there; its other settings stay its own. Anything else is a
+        `ConfigurationError`: an anonymous file system, one of another kind.
+        """
+        if not {"key", "secret", "token", "endpoint_url", "client_kwargs", "anon"} <= set(dir(files)) or files.anon:
+            raise ConfigurationError(
+                f"{type(files).__name__} is no s3fs.S3FileSystem with credentials",
+                hint="give one, or write S3(endpoint=..., access_key=..., secret_key=...)",
+            )
+        more = files.client_kwargs
+        return cls(
+            endpoint=files.endpoint_url or more.get("endpoint_url"),
+            access_key=files.key or more.get("aws_access_key_id"),
+            secret_key=files.secret or more.get("aws_secret_access_key"),
+            session_token=files.token or more.get("aws_session_token"),
+            region=more.get("region_name"),
+        )
 
     def options(self) -> dict[str, str]:
         """Return the settings under the names that obstore, delta-rs and polars share, secrets revealed."""

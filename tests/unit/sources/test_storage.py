@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import s3fs
 
 from krishiv_connectors import S3, Secret
 from krishiv_guarantees import ConfigurationError
@@ -37,3 +38,22 @@ def test_secrets_do_not_print() -> None:
 def test_an_endpoint_without_a_scheme_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="no endpoint"):
         S3(endpoint="127.0.0.1:9000")
+
+
+def test_a_file_system_of_s3fs_says_where_the_server_is() -> None:
+    files = s3fs.S3FileSystem(
+        key="key", secret="canary", endpoint_url="http://127.0.0.1:9", client_kwargs={"region_name": "r"}
+    )
+    server = S3.of(files)
+    assert (
+        server.options()
+        == S3(endpoint="http://127.0.0.1:9", access_key="key", secret_key="canary", region="r").options()
+    )
+    assert "canary" not in repr(server)
+    assert S3.of(s3fs.S3FileSystem()).options() == {}
+
+
+@pytest.mark.parametrize("other", [s3fs.S3FileSystem(anon=True), "s3://bucket", None])
+def test_other_file_systems_are_refused(other: object) -> None:
+    with pytest.raises(ConfigurationError, match="no s3fs"):
+        S3.of(other)
