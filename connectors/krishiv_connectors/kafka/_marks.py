@@ -25,6 +25,8 @@ _PATIENCE = 15.0
 """Seconds that open transactions of others are waited for: longer ones are waited for by trying again."""
 _STALLED = 0.5
 """Seconds without progress after which a transaction is taken for one that its owner left open."""
+_LOOKING = 10.0
+"""Seconds that finding the owners of open transactions may take: their records are there, also on a slow broker."""
 _AT_ONCE = 1_000
 
 
@@ -144,7 +146,7 @@ class MarkReader:
         ends = {place: end for place, (_, end) in left.items()}
         reading = _Reading(self._clients, ends, "read_uncommitted", {place: at for place, (at, _) in left.items()})
         try:
-            deadline = time.monotonic() + _STALLED
+            deadline = time.monotonic() + _LOOKING
             while not reading.done and time.monotonic() < deadline:
                 reading.take()
             return reading.keys

@@ -18,7 +18,7 @@ import pytest
 from krishiv_checkpoint import CommitStatus, FailpointError, Fenced, FilesystemStore, Mark
 from krishiv_connectors._errors import MarkMoved
 from krishiv_connectors.kafka._errors import KafkaFailed
-from krishiv_connectors.kafka._marks import MarkReader, SlotKey
+from krishiv_connectors.kafka._marks import MarkReader, SlotKey, _Reading
 from krishiv_connectors.kafka._transactions import Transactions
 from tests.integration.kafka.sinks import armed, stage, target_at
 from tests.services.fixtures import create_topic
@@ -93,6 +93,19 @@ def impatient(monkeypatch: pytest.MonkeyPatch, key: SlotKey) -> None:
         return real(self)
 
     monkeypatch.setattr(MarkReader, "read", read)
+
+
+def slow_to_begin(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Have the broker give the first records to each reader of marks after `seconds`."""
+    real, begun = _Reading.take, dict[int, float]()
+
+    def take(self: _Reading) -> bool:
+        if time.monotonic() - begun.setdefault(id(self), time.monotonic()) < seconds:
+            time.sleep(0.05)
+            return False
+        return real(self)
+
+    monkeypatch.setattr(_Reading, "take", take)
 
 
 # ---------------------------------------------------------------- committers
@@ -264,7 +277,11 @@ def test_a_transaction_that_ran_into_its_timeout_is_applied_again(new_target: Ne
     assert target.rows() == rows_of(1, 2)
 
 
-def test_a_mark_behind_the_open_transaction_of_another_slot_is_found(new_target: NewTarget) -> None:
+@pytest.mark.parametrize("answers_after", [0.0, 1.5])
+def test_a_mark_behind_the_open_transaction_of_another_slot_is_found(
+    new_target: NewTarget, monkeypatch: pytest.MonkeyPatch, answers_after: float
+) -> None:
+    slow_to_begin(monkeypatch, answers_after)
     target = new_target()
     left_open = stage(target, 1, 1, slot=1)
     with Attempt(target) as dead:
