@@ -11,8 +11,8 @@ import pytest
 
 from krishiv_conformance import ServerFailed, ServerMissing, _certify, _command
 from krishiv_conformance._command import certify
-from krishiv_conformance._find import shipped_harnesses
 from krishiv_conformance._shipped import _kafka, _postgres, _s3
+from krishiv_conformance.release import shipped_combinations
 from krishiv_guarantees import CertificateIndex
 
 if TYPE_CHECKING:
@@ -43,22 +43,17 @@ def test_certify_of_the_shipped_ones_says_what_it_leaves_out_and_fails(
     monkeypatch.setattr(_command, "SHIPPED", tmp_path)
     (tmp_path / "KafkaSource_KafkaSink_FilesystemStore.json").write_text("an older one")
     assert certify(shipped=True, jobs=1) == 1
-    roles = {role: [each for each in shipped_harnesses() if each.role == role] for role in ("source", "sink")}
-    combinations = [(source, sink) for source in roles["source"] for sink in roles["sink"]]
-    wanted = [
-        f"{source.name}_{sink.name}_FilesystemStore.json"
-        for source, sink in combinations
-        if source.server is None and sink.server is None
-    ]
+    combinations = shipped_combinations()
+    wanted = [each.file_name for each in combinations if all(part.server is None for part in each.parts)]
     assert written(tmp_path) == sorted([*wanted, "KafkaSource_KafkaSink_FilesystemStore.json"])
     assert (tmp_path / "KafkaSource_KafkaSink_FilesystemStore.json").read_text() == "an older one"
     # Said before the cases, and once more after them.
     said = " ".join(capsys.readouterr().out.split())
     for server in (_kafka.BROKER, _postgres.DATABASE, _s3.BUCKETS):
-        count = sum(server in (source.server, sink.server) for source, sink in combinations)
+        count = sum(any(part.server == server for part in each.parts) for each in combinations)
         assert len(re.findall(rf"left out {count} combinations with [^:]*: {server.what}", said)) == 2
         assert f"{server.variable} names no command that starts one" in said
-    assert not [name for name in quick.ran if "Kafka" in name or "Postgres" in name or "s3" in name]
+    assert not [name for name in quick.ran if any(part in name for part in ("Kafka", "Postgres", "s3", "ObjectStore"))]
 
 
 def test_certify_leaves_out_partners_that_nobody_named(
@@ -66,9 +61,10 @@ def test_certify_leaves_out_partners_that_nobody_named(
 ) -> None:
     assert certify("JsonSink", out=tmp_path, json=True, jobs=1) == 0
     document = json.loads(capsys.readouterr().out)
-    (left_out,) = document["left_out"]
-    assert sorted(left_out["parts"]) == ["KafkaSource", "KafkaSource-follow"]
-    assert len(left_out["combinations"]) == 2
+    kafka, s3 = sorted(document["left_out"], key=lambda each: each["parts"])
+    assert sorted(kafka["parts"]) == ["KafkaSource", "KafkaSource-follow"]
+    assert len(kafka["combinations"]) == 4
+    assert s3["parts"] == ["ObjectStore"]
     assert not [name for name in written(tmp_path) if "Kafka" in name]
 
 

@@ -14,6 +14,7 @@ from krishiv_conformance._matrix import combination_server_cases, reference_part
 from krishiv_conformance._servers import CommandServer, RunningServer, Servers
 from krishiv_conformance._subjects import Combination, combination_subject, part_subject
 from tests.unit.conformance import server_mutants, sink_mutants
+from tests.unit.conformance.caught import caught
 from tests.unit.conformance.server_mutants import SINK_MUTANTS, SOURCE_MUTANTS, TABLES
 from tests.unit.conformance.table_server import TableServer, ask
 
@@ -53,13 +54,13 @@ CATCHES = {
 HONEST = ("under-a-job-1", "commit.during-1", "commit.during-3", "racing-4", "with-the-job", "away-at-start")
 
 
-def run(case: Case, name: str, servers: Servers | None = None) -> CaseResult:
+def run(case: Case, name: str, servers: Servers | None = None, seed: int = 0) -> CaseResult:
     """Run one case on a part of `server_mutants`, with reference partners."""
     harness: Any = getattr(server_mutants, f"{name}Harness")()
     source, sink, store = reference_partners()
     if harness.role == "sink":
-        return run_case(case, source=source, sink=harness, store=store, seed=0, servers=servers)
-    return run_case(case, source=harness, sink=sink, store=store, seed=0, servers=servers)
+        return run_case(case, source=source, sink=harness, store=store, seed=seed, servers=servers)
+    return run_case(case, source=harness, sink=sink, store=store, seed=seed, servers=servers)
 
 
 def test_every_server_case_has_a_mutant_and_every_mutant_is_used() -> None:
@@ -70,7 +71,7 @@ def test_every_server_case_has_a_mutant_and_every_mutant_is_used() -> None:
 @pytest.mark.kill(kills=2)
 @pytest.mark.parametrize("name", CASES)
 def test_server_case_catches_its_mutant(name: str) -> None:
-    result = run(CASES[name], CATCHES[name])
+    result = caught(lambda seed: run(CASES[name], CATCHES[name], seed=seed))
     assert result.reached
     assert not result.passed
     assert "Traceback" not in result.problem, result.problem

@@ -10,6 +10,7 @@ from krishiv_conformance import run_case
 from krishiv_conformance._matrix import reference_partners, sink_cases
 from krishiv_conformance._shipped import SqliteSinkHarness
 from tests.unit.conformance import sink_mutants
+from tests.unit.conformance.caught import caught
 from tests.unit.conformance.sink_mutants import MUTANTS, HonestHarness
 
 if TYPE_CHECKING:
@@ -105,10 +106,10 @@ DIRECT = [name for name in CASES if name.startswith("contract/")]
 WITH_PROCESSES = [name for name in CASES if name not in DIRECT]
 
 
-def run(case: Case, sink: SinkHarness) -> CaseResult:
+def run(case: Case, sink: SinkHarness, seed: int = 0) -> CaseResult:
     """Run one case on `sink`, with the reference source and store."""
     source, _, store = reference_partners()
-    return run_case(case, source=source, sink=sink, store=store, seed=0)
+    return run_case(case, source=source, sink=sink, store=store, seed=seed)
 
 
 def mutant(name: str) -> SinkHarness:
@@ -147,7 +148,7 @@ def test_sink_contract_case_of_staging_sinks_passes_an_honest_one_and_is_for_the
 @pytest.mark.kill
 @pytest.mark.parametrize("name", WITH_PROCESSES)
 def test_sink_kill_case_catches_its_mutant(name: str) -> None:
-    result = run(CASES[name], mutant(CATCHES[name]))
+    result = caught(lambda seed: run(CASES[name], mutant(CATCHES[name]), seed=seed))
     assert result.reached
     assert not result.passed
     assert "Traceback" not in result.problem, result.problem

@@ -12,6 +12,7 @@ from krishiv_conformance._cases.source_contract import contract_cases
 from krishiv_conformance._matrix import reference_partners, source_cases
 from krishiv_guarantees import SourceCapabilities
 from tests.unit.conformance import source_mutants
+from tests.unit.conformance.caught import caught
 from tests.unit.conformance.source_mutants import MUTANTS
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def test_source_contract_case_passes_an_honest_source_that_follows(name: str) ->
 @pytest.mark.kill
 @pytest.mark.parametrize("name", WITH_PROCESSES)
 def test_source_kill_case_catches_its_mutant(name: str) -> None:
-    result = run(CASES[name], harness(CATCHES[name]))
+    result = caught(lambda seed: run(CASES[name], harness(CATCHES[name]), seed=seed))
     assert result.reached
     assert not result.passed
     assert "Traceback" not in result.problem, result.problem

@@ -9,6 +9,7 @@ import pytest
 from krishiv_conformance import run_case
 from krishiv_conformance._matrix import reference_partners, store_cases
 from tests.unit.conformance import store_mutants
+from tests.unit.conformance.caught import caught
 from tests.unit.conformance.store_mutants import MUTANTS
 
 if TYPE_CHECKING:
@@ -59,10 +60,10 @@ DIRECT = [name for name in CASES if name.startswith("contract/")]
 WITH_PROCESSES = [name for name in CASES if name not in DIRECT]
 
 
-def run(case: Case, store: StoreHarness) -> CaseResult:
+def run(case: Case, store: StoreHarness, seed: int = 0) -> CaseResult:
     """Run one case on `store`, with the reference source and sink."""
     source, sink, _ = reference_partners()
-    return run_case(case, source=source, sink=sink, store=store, seed=0)
+    return run_case(case, source=source, sink=sink, store=store, seed=seed)
 
 
 def mutant(name: str) -> StoreHarness:
@@ -96,7 +97,7 @@ def test_store_contract_case_passes_the_shipped_store(name: str) -> None:
 @pytest.mark.kill
 @pytest.mark.parametrize("name", WITH_PROCESSES)
 def test_store_kill_case_catches_its_mutant(name: str) -> None:
-    result = run(CASES[name], mutant(CATCHES[name]))
+    result = caught(lambda seed: run(CASES[name], mutant(CATCHES[name]), seed=seed))
     assert not result.passed
 
 
