@@ -56,6 +56,8 @@ osd class default list = *
 [client.rgw]
 rgw frontends = beast endpoint=127.0.0.1:{ports.client} tcp_nodelay=1
 rgw data = {folder}/rgw
+# How long the completion of an upload stays locked when the gateway dies within it: ten minutes by default.
+rgw mp lock max time = 5
 ms mon client mode = crc
 ms mon cluster mode = crc
 ms mon service mode = crc
