@@ -42,7 +42,7 @@ process. Median of {repeats}.
 
 The checkpoint's time is from its trigger to its manifest: taking the state out of the operators, hashing, uploading.
 The restore's is from starting the job to the first row read: listing the log, getting the files, verifying, building
-the tables of keys. Client, server and storage share the machine's cores.
+the tables of keys. Client, server and storage share the machine's cores; how busy these were is said beside it.
 """
 
 
@@ -74,15 +74,16 @@ def _page(found: list[dict[str, Moved]], given: argparse.Namespace, facts: dict[
         _HEAD.format(
             mode=mode, keys=_KEYS[given.quick], size=first.size / 1e6, files=first.files, repeats=given.repeats
         ),
-        "| | MB/s | seconds | CPU s of the client | of obstore alone |",
-        "|---|---|---|---|---|",
+        "| | MB/s | seconds | CPU s of the client | machine busy | of obstore alone |",
+        "|---|---|---|---|---|---|",
     ]
     for kind, bare in _TABLE:
         rate = statistics.median(each[kind].rate for each in found)
         seconds = statistics.median(each[kind].seconds for each in found)
         cpu = statistics.median(each[kind].cpu_seconds for each in found)
+        busy = statistics.median(each[kind].busy for each in found)
         share = f"{statistics.median(each[kind].rate / each[bare].rate for each in found):.0%}" if bare else ""
-        lines.append(f"| {_NAMES.get(kind, kind)} | {rate:,.0f} | {seconds:.2f} | {cpu:.2f} | {share} |")
+        lines.append(f"| {_NAMES.get(kind, kind)} | {rate:,.0f} | {seconds:.2f} | {cpu:.2f} | {busy:.0%} | {share} |")
     lines += ["", "| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items())]
     return "\n".join(lines) + "\n"
 

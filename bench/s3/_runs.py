@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from krishiv_connectors import SourceContext
     from krishiv_stream import JobHandle
 
-__all__ = ["Bucket", "Moved"]
+__all__ = ["Bucket", "Moved", "Watch"]
 
 _JOB = "large"
 _SCATTER = 2_654_435_761  # odd: keys differ as long as there are fewer than 2**32
@@ -65,11 +65,36 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True):
     files: int
     seconds: float
     cpu_seconds: float
+    machine_seconds: float
+    """CPU seconds of everything on the machine, the server included."""
 
     @property
     def rate(self) -> float:
         """MB/s."""
         return self.size / 1e6 / self.seconds
+
+    @property
+    def busy(self) -> float:
+        """Share of the machine's CPU time that was used by anything."""
+        return self.machine_seconds / self.seconds / (os.cpu_count() or 1)
+
+
+class Watch:
+    """Notes what has been spent when it is made."""
+
+    def __init__(self) -> None:
+        self._cpu, self._machine, self._began = _cpu(), _machine(), time.perf_counter()
+
+    def moved(self, size: int, files: int, seconds: float | None = None) -> Moved:
+        """Return what has been spent since; `seconds` where they are known better."""
+        passed = time.perf_counter() - self._began
+        return Moved(
+            size=size,
+            files=files,
+            seconds=passed if seconds is None else seconds,
+            cpu_seconds=_cpu() - self._cpu,
+            machine_seconds=_machine() - self._machine,
+        )
 
 
 class KeysSource(ks.Source[int]):
@@ -162,11 +187,11 @@ def _checkpoint(bucket: Bucket) -> Moved:
         handle = _job(bucket, folder, seen)
         _await(handle, lambda: handle.status().rows_in >= bucket.keys)
         time.sleep(1.0)  # the rows that are on their way
-        before = _cpu()
+        watch = Watch()
         handle.checkpoint()
         done = next(event for event in seen if event.phase is EpochPhase.COMPLETED)
-        files = len(_store(bucket).list("state/"))
-        found = Moved(size=done.state_bytes, files=files, seconds=done.seconds, cpu_seconds=_cpu() - before)
+        found = watch.moved(done.state_bytes, 0, done.seconds)
+        found = msgspec.structs.replace(found, files=len(_store(bucket).list("state/")))
         print(msgspec.json.encode(found).decode(), flush=True)
         os._exit(0)  # as a process that dies: nothing more is stored
 
@@ -174,10 +199,10 @@ def _checkpoint(bucket: Bucket) -> Moved:
 def _restore(bucket: Bucket) -> Moved:
     size, files = _stored(bucket)
     with tempfile.TemporaryDirectory() as folder:
-        before, began = _cpu(), time.perf_counter()
+        watch = Watch()
         handle = _job(bucket, folder, [])
         _await(handle, lambda: handle.status().rows_in > 0)
-        found = Moved(size=size, files=files, seconds=time.perf_counter() - began, cpu_seconds=_cpu() - before)
+        found = watch.moved(size, files)
         print(msgspec.json.encode(found).decode(), flush=True)
         os._exit(0)
 
@@ -187,45 +212,35 @@ def _put(bucket: Bucket) -> Moved:
 
     data = np.random.default_rng(0).bytes(bucket.size // bucket.files)
     store = open_bucket(f"s3://{bucket.name}/bare", bucket.options)
-    before, began = _cpu(), time.perf_counter()
+    watch = Watch()
     for number in range(bucket.files):
         obstore.put(store, str(number), data, chunk_size=_PART, max_concurrency=_AT_ONCE)
-    return Moved(
-        size=len(data) * bucket.files,
-        files=bucket.files,
-        seconds=time.perf_counter() - began,
-        cpu_seconds=_cpu() - before,
-    )
+    return watch.moved(len(data) * bucket.files, bucket.files)
 
 
 def _get(bucket: Bucket) -> Moved:
     import obstore
 
     store = open_bucket(f"s3://{bucket.name}/bare", bucket.options)
-    before, began = _cpu(), time.perf_counter()
+    watch = Watch()
     size = sum(len(obstore.get(store, str(number)).bytes()) for number in range(bucket.files))
-    return Moved(size=size, files=bucket.files, seconds=time.perf_counter() - began, cpu_seconds=_cpu() - before)
+    return watch.moved(size, bucket.files)
 
 
 def _put_s3fs(bucket: Bucket) -> Moved:
     data = np.random.default_rng(0).bytes(bucket.size // bucket.files)
     files = _s3fs(bucket)
-    before, began = _cpu(), time.perf_counter()
+    watch = Watch()
     for number in range(bucket.files):
         files.pipe_file(f"{bucket.name}/s3fs/{number}", data, chunksize=_PART, max_concurrency=_AT_ONCE)
-    return Moved(
-        size=len(data) * bucket.files,
-        files=bucket.files,
-        seconds=time.perf_counter() - began,
-        cpu_seconds=_cpu() - before,
-    )
+    return watch.moved(len(data) * bucket.files, bucket.files)
 
 
 def _get_s3fs(bucket: Bucket) -> Moved:
     files = _s3fs(bucket)
-    before, began = _cpu(), time.perf_counter()
+    watch = Watch()
     size = sum(len(files.cat_file(f"{bucket.name}/s3fs/{number}")) for number in range(bucket.files))
-    return Moved(size=size, files=bucket.files, seconds=time.perf_counter() - began, cpu_seconds=_cpu() - before)
+    return watch.moved(size, bucket.files)
 
 
 def _s3fs(bucket: Bucket) -> Any:
@@ -255,6 +270,12 @@ def _stored(bucket: Bucket) -> tuple[int, int]:
 def _cpu() -> float:
     spent = resource.getrusage(resource.RUSAGE_SELF)
     return spent.ru_utime + spent.ru_stime
+
+
+def _machine() -> float:
+    """CPU seconds that were used on the machine since it started: what is neither idle nor waits for a disk."""
+    user, nice, system, _idle, _waiting, *rest = map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9])
+    return (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK")
 
 
 _KINDS: dict[str, Callable[[Bucket], Moved]] = {
