@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from krishiv_connectors import Sink, Source, TwoPhaseSink, module_texts
+from krishiv_connectors import KafkaSink, Sink, Source, TwoPhaseSink, module_texts
+from krishiv_connectors.objects import ObjectParquetSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+OF_SINK = ("krishiv_connectors._sink", "krishiv_connectors._errors")
+"""What comes with the base class of sinks: its module, and what that imports."""
 
 
 @pytest.fixture
@@ -51,7 +55,7 @@ def test_module_texts_hold_the_base_classes_modules_outside_the_standard_library
 ) -> None:
     package("thirdparty.sink", "from krishiv_connectors import TwoPhaseSink\nclass Mine(TwoPhaseSink): ...\n")
     texts = module_texts(load("thirdparty.sink", "Mine"))
-    assert list(texts) == ["thirdparty.sink", "krishiv_connectors._sink"]
+    assert list(texts) == ["thirdparty.sink", *OF_SINK]
     assert texts["thirdparty.sink"].startswith("from krishiv_connectors")
     assert texts["krishiv_connectors._sink"] == module_texts(TwoPhaseSink)["krishiv_connectors._sink"]
 
@@ -66,8 +70,60 @@ def test_module_texts_hold_the_whole_folder_of_a_connector_that_has_its_own(
         "thirdparty.lake",
         "thirdparty.lake.naming",
         "thirdparty.lake.sink",
-        "krishiv_connectors._sink",
+        *OF_SINK,
     ]
+
+
+def test_module_texts_hold_what_is_imported_from_the_same_top_level_package(
+    package: Callable[[str, str], None],
+) -> None:
+    package(
+        "thirdparty.lake.sink",
+        "from typing import TYPE_CHECKING\n"
+        "import json\n"
+        "from krishiv_connectors import Sink\n"
+        "from ..names import EPOCH\n"
+        "if TYPE_CHECKING:\n    import thirdparty.types\n"
+        "class Lake(Sink):\n"
+        "    def open(self):\n"
+        "        with open('x'):\n"
+        "            from thirdparty import late\n",
+    )
+    package("thirdparty.names", "import thirdparty.deep.letters\nEPOCH = 'epoch'\n")
+    package("thirdparty.deep.letters", "import thirdparty.names\n")
+    package("thirdparty.late", "class Late: ...\n")
+    for name in ("thirdparty.types", "thirdparty.deep.unused", "thirdparty.unused"):
+        package(name, "UNUSED = 1\n")
+    assert set(module_texts(load("thirdparty.lake.sink", "Lake"))) == {
+        "thirdparty",
+        "thirdparty.lake",
+        "thirdparty.lake.sink",
+        "thirdparty.names",
+        "thirdparty.deep.letters",
+        "thirdparty.late",
+        *OF_SINK,
+    }
+
+
+def test_module_texts_hold_what_a_package_loads_when_it_is_asked_for(package: Callable[[str, str], None]) -> None:
+    package("thirdparty.sink", "from thirdparty.codecs import Json\nclass Mine: ...\n")
+    package("thirdparty.codecs.json", "class Json: ...\n")
+    package(
+        "thirdparty.codecs.__init__",
+        "from importlib import import_module\nfrom typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    from thirdparty.codecs.json import Json\n"
+        "def __getattr__(name):\n    return getattr(import_module('thirdparty.codecs.json'), name)\n",
+    )
+    assert set(module_texts(load("thirdparty.sink", "Mine"))) == {
+        "thirdparty.sink",
+        "thirdparty.codecs",
+        "thirdparty.codecs.json",
+    }
+
+
+def test_module_texts_of_a_codec_belong_to_what_encodes_with_it() -> None:
+    assert "krishiv_connectors.codecs._json_codec" in module_texts(KafkaSink)
+    assert "krishiv_connectors.files._partitions" in module_texts(ObjectParquetSink)
 
 
 def test_module_texts_follow_an_edit_on_the_disk(package: Callable[[str, str], None]) -> None:
@@ -93,4 +149,4 @@ def test_module_texts_are_found_when_the_module_is_run_with_dash_m(
     package("thirdparty.job", text)
     command = [sys.executable, "-m", "thirdparty.job"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["__main__", "krishiv_connectors._sink"]
+    assert done.stdout.split() == ["__main__", *OF_SINK]
