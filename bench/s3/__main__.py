@@ -40,9 +40,10 @@ again from it, in a fresh process. Beside it, in turns, as many bytes in as many
 8 MiB, 8 at once, one object after the other) and got by obstore alone, and by s3fs alone, each run in a fresh
 process. Median of {repeats}.
 
-The checkpoint's time is from its trigger to its manifest: taking the state out of the operators, hashing, uploading.
-The restore's is from starting the job to the first row read: listing the log, getting the files, verifying, building
-the tables of keys. Client, server and storage share the machine's cores; how busy these were is said beside it.
+The checkpoint's time is from its trigger to its manifest: the state is taken out of the operators, hashed, and put in
+parts as it comes. The restore's is from starting the job to the first row read: listing the log, getting the files in
+parts, verifying, building the tables of keys. Client, server and storage share the machine's cores; how busy these were
+is said beside it.
 """
 
 

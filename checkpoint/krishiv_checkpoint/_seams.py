@@ -33,10 +33,11 @@ class BlobWriter(Protocol):
         ...
 
     def finish(self, key: str | None = None) -> StateFile:
-        """Make the file durable and visible; nothing may be written after. After a `RetriableError` it is as before.
+        """Make the file durable and visible; nothing may be written after.
 
         It appears under `key` if that is given (a sink knows its epoch only now), else under the key it was opened
-        with.
+        with. After a `RetriableError` it is as before, and `finish` may be called again; not so where it was opened as
+        final.
         """
         ...
 
@@ -58,8 +59,15 @@ class CheckpointStore(Protocol):
         """
         ...
 
-    def writer(self, key: str) -> AbstractContextManager[BlobWriter]:
-        """Open a blob for writing; leaving the block without `finish` discards it."""
+    def writer(self, key: str, *, final: bool = False) -> AbstractContextManager[BlobWriter]:
+        """Open a blob for writing; leaving the block without `finish` discards it.
+
+        Parameters
+        ----------
+        final : bool
+            Whether `finish` will give no other key, and is called once: then the blob may be sent while it is written,
+            and is lost if the store fails meanwhile.
+        """
         ...
 
     def get(self, key: str) -> memoryview:

@@ -57,7 +57,7 @@ def write_state(
         schema = first.schema
     begin = () if first is None else (first,)
     options = pa.ipc.IpcWriteOptions(compression=compression)
-    with store.writer(key) as blob:
+    with store.writer(key, final=True) as blob:
         # pyarrow closes what it writes to; the blob is finished by us. It knows no protocols, only IO.
         file = pa.PythonFile(cast("IO[bytes]", _Open(blob)), "w")
         with file, pa.ipc.new_stream(file, schema, options=options) as stream:

@@ -50,7 +50,7 @@ def _create(store: CheckpointStore, key: str, who: str) -> None:
 
 def _write(store: CheckpointStore, key: str, who: str) -> None:
     data = blob(key, who)
-    with store.writer(key) as writer:
+    with store.writer(key, final=len(data) % 2 == 0) as writer:
         for start in range(0, len(data), 10_000):
             writer.write(memoryview(data)[start : start + 10_000])
         writer.finish()

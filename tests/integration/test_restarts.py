@@ -149,10 +149,10 @@ class _Full:
         self._store = store
         self.full = True
 
-    def writer(self, key: str) -> Any:
+    def writer(self, key: str, *, final: bool = False) -> Any:
         if self.full:
             raise ks.StoreFull("no space", hint="make some", key=key)
-        return self._store.writer(key)
+        return self._store.writer(key, final=final)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)

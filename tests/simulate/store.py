@@ -64,8 +64,8 @@ class SimulatedStore:
         self._replied(f"created {key}")
 
     @contextmanager
-    def writer(self, key: str) -> Iterator[BlobWriter]:
-        with self._blobs.writer(key) as blob:
+    def writer(self, key: str, *, final: bool = False) -> Iterator[BlobWriter]:
+        with self._blobs.writer(key, final=final) as blob:
             yield _Writer(self, blob, key)
 
     def get(self, key: str) -> memoryview:

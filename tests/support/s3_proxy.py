@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import http.client
 import threading
-from contextlib import closing
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
 __all__ = ["S3Proxy", "is_completion", "is_manifest", "is_part"]
 
@@ -40,13 +40,21 @@ class S3Proxy:
     wanted : callable (method, path) -> bool
     forward : bool
         Whether the server gets the request: then only the answer is lost.
+
+    Attributes
+    ----------
+    seen : int
+        How many requests were `wanted`.
+    most_at_once : int
+        How many requests were on their way at the same time, at most.
     """
 
     def __init__(self, endpoint: str, wanted: Callable[[str, str], bool], *, forward: bool, every: int = 3) -> None:
         server = urlsplit(endpoint)
         self._server = (server.hostname or "", server.port)
         self._wanted, self._forward, self._every = wanted, forward, every
-        self._seen, self.lost = 0, 0
+        self.seen, self.lost = 0, 0
+        self._at_once, self.most_at_once = 0, 0
         self._lock = threading.Lock()
         proxy = self
 
@@ -63,7 +71,8 @@ class S3Proxy:
                 """Say nothing."""
 
             def serve(self) -> None:
-                proxy.pass_on(self)
+                with proxy.counted():
+                    proxy.pass_on(self)
 
             do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = serve
 
@@ -80,6 +89,18 @@ class S3Proxy:
         self._listening.shutdown()
         self._thread.join()
         self._listening.server_close()
+
+    @contextmanager
+    def counted(self) -> Generator[None]:
+        """Count a request while it is on its way."""
+        with self._lock:
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._at_once -= 1
 
     def pass_on(self, request: BaseHTTPRequestHandler) -> None:
         """Serve one request."""
@@ -112,7 +133,7 @@ class S3Proxy:
         if not self._wanted(method, path):
             return False
         with self._lock:
-            self._seen += 1
-            lost = self._seen % self._every == 0
+            self.seen += 1
+            lost = self.seen % self._every == 0
             self.lost += lost
             return lost

@@ -70,7 +70,7 @@ class FilesystemStore:
                 raise KeyExists(f"{key} is taken", key=key) from taken
 
     @contextmanager
-    def writer(self, key: str) -> Generator[BlobWriter]:
+    def writer(self, key: str, *, final: bool = False) -> Generator[BlobWriter]:
         """Open a blob for writing; `finish` renames it to its place. If there is no space, nothing remains of it."""
         self._path(key)
         with self._temporary(key) as file:

@@ -43,7 +43,7 @@ class MemoryStore:
             self._blobs[key] = bytes(data)
 
     @contextmanager
-    def writer(self, key: str) -> Generator[BlobWriter]:
+    def writer(self, key: str, *, final: bool = False) -> Generator[BlobWriter]:
         """Open a blob for writing; it appears under `key` at `finish`."""
         yield _MemoryWriter(self, check_key(key))
 

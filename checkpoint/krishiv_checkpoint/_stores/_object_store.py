@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import tempfile
 import threading
 import uuid
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from krishiv_checkpoint._errors import KeyExists
 from krishiv_checkpoint._keys import check_key
 from krishiv_checkpoint._records import StateFile
 from krishiv_checkpoint._stores._buckets import bucket_errors, obstore, open_bucket
+from krishiv_checkpoint._stores._uploads import Upload
 from krishiv_guarantees import FailureDomain, StoreCapabilities
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
     from contextlib import AbstractContextManager
     from typing import IO
 
@@ -30,15 +34,18 @@ _PROBES = "probes"
 _IN_MEMORY = 32 << 20
 """Bytes of a blob that are kept in memory until it is finished; more go to a temporary file."""
 _PART = 8 << 20
+_PIECE = 1 << 20
+"""Bytes that are handed on at once while an upload runs."""
 _AT_ONCE = 8
-"""Parts of one blob that are on their way at the same time."""
+"""Parts of one blob that are on their way at the same time, in either direction: one connection carries a fraction of
+what a bucket gives."""
 
 
 class ObjectStore:
     """Blobs as objects below a prefix of a bucket.
 
-    An object appears whole or not at all: large ones are uploaded in parts, and become visible when the last has
-    arrived. What a killed upload leaves is invisible, and costs until a lifecycle rule of the bucket
+    Large objects go and come in parts, several at once. An object appears whole or not at all: it becomes visible when
+    the last part has arrived. What a killed upload leaves is invisible, and costs until a lifecycle rule of the bucket
     (AbortIncompleteMultipartUpload) removes it.
 
     Parameters
@@ -102,15 +109,24 @@ class ObjectStore:
             raise KeyExists(f"{key} is taken", key=key)
 
     @contextmanager
-    def writer(self, key: str) -> Generator[BlobWriter]:
-        """Open a blob for writing; it is uploaded at `finish`."""
+    def writer(self, key: str, *, final: bool = False) -> Generator[BlobWriter]:
+        """Open a blob for writing; it is uploaded at `finish`, or, a `final` one, while it is written."""
+        if final:
+            with closing(_FinalWriter(self, check_key(key))) as writer:
+                yield writer
+            return
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as file:
             yield _ObjectWriter(self, file, check_key(key))
 
     def get(self, key: str) -> memoryview:
         """Return the bytes of `key`; raise `KeyMissing` if there are none."""
         with self._errors(key):
-            return memoryview(obstore().get(self._bucket, check_key(key)).bytes())
+            found = obstore().get(self._bucket, check_key(key))
+            size = found.meta["size"]
+            if size <= _PART:
+                return memoryview(found.bytes())
+            del found  # and with it the connection, on which all of it would come
+            return self._in_parts(key, size)
 
     def folders(self) -> list[str]:
         """Return the first parts of all keys that have more, sorted; they are not listed one by one."""
@@ -130,16 +146,27 @@ class ObjectStore:
         with self._errors(key), suppress(FileNotFoundError):
             obstore().delete(self._bucket, check_key(key))
 
-    def upload(self, key: str, file: IO[bytes]) -> None:
-        """Put what is in `file`, from its beginning, under `key`, whatever is there."""
-        file.seek(0)
+    def upload(self, key: str, content: IO[bytes] | bytearray | Iterator[bytes | bytearray]) -> None:
+        """Put `content`, a file from its beginning, under `key`, whatever is there."""
         with self._errors(key):
-            obstore().put(self._bucket, check_key(key), file, chunk_size=_PART, max_concurrency=_AT_ONCE)
+            obstore().put(self._bucket, check_key(key), content, chunk_size=_PART, max_concurrency=_AT_ONCE)
 
     # ---------------------------------------------------------------- inside
 
     def _errors(self, key: str) -> AbstractContextManager[None]:
         return bucket_errors(self._place, key)
+
+    def _in_parts(self, key: str, size: int) -> memoryview:
+        whole = memoryview(mmap.mmap(-1, size))
+
+        def fetch(start: int) -> None:
+            end = min(start + _PART, size)
+            whole[start:end] = memoryview(obstore().get_range(self._bucket, key, start=start, end=end))
+
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="ks-bucket") as pool:
+            for _ in pool.map(fetch, range(0, size, _PART)):
+                pass
+        return whole.toreadonly()
 
     def _put_if_free(self, key: str, data: bytes, author: str) -> bool:
         library = obstore()
@@ -164,6 +191,8 @@ class ObjectStore:
 
 
 class _ObjectWriter:
+    """Keeps the bytes until it is finished."""
+
     def __init__(self, store: ObjectStore, file: IO[bytes], key: str) -> None:
         self._store = store
         self._file = file
@@ -177,6 +206,7 @@ class _ObjectWriter:
     def finish(self, key: str | None = None) -> StateFile:
         key = self._key if key is None else key
         size = self._file.tell()
+        self._file.seek(0)
         try:
             self._store.upload(key, self._file)
         except BaseException:
@@ -184,3 +214,46 @@ class _ObjectWriter:
             raise
         self._file.close()
         return StateFile(key, self._hash.hexdigest(), size)
+
+
+class _FinalWriter:
+    """Sends the bytes on as they come, once they are more than a part."""
+
+    def __init__(self, store: ObjectStore, key: str) -> None:
+        self._store = store
+        self._key = key
+        self._hash = hashlib.sha256()
+        self._size = 0
+        self._pending = bytearray()
+        self._upload: Upload | None = None
+
+    def write(self, data: bytes | memoryview, /) -> int:
+        view = memoryview(data).cast("B")
+        for start in range(0, len(view), _PART):
+            piece = view[start : start + _PART]
+            self._hash.update(piece)
+            self._pending += piece
+            if len(self._pending) >= (_PART if self._upload is None else _PIECE):
+                self._send()
+        self._size += len(view)
+        return len(view)
+
+    def finish(self, key: str | None = None) -> StateFile:
+        if key not in (None, self._key):
+            raise ValueError(f"{self._key} was opened as final, and cannot become {key}")
+        if self._upload is None:
+            self._store.upload(self._key, self._pending)
+        else:
+            self._send()
+            self._upload.finish()
+        return StateFile(self._key, self._hash.hexdigest(), self._size)
+
+    def close(self) -> None:
+        if self._upload is not None:
+            self._upload.give_up()
+
+    def _send(self) -> None:
+        if self._upload is None:
+            self._upload = Upload(partial(self._store.upload, self._key))
+        self._upload.send(self._pending)
+        self._pending = bytearray()

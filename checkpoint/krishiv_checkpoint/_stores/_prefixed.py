@@ -41,9 +41,9 @@ class PrefixedStore:
         self._store.create(self._prefix + key, data)
 
     @contextmanager
-    def writer(self, key: str) -> Generator[BlobWriter]:
+    def writer(self, key: str, *, final: bool = False) -> Generator[BlobWriter]:
         """Open a blob for writing."""
-        with self._store.writer(self._prefix + key) as writer:
+        with self._store.writer(self._prefix + key, final=final) as writer:
             yield _PrefixedWriter(writer, self._prefix)
 
     def get(self, key: str) -> memoryview:

@@ -36,7 +36,7 @@ def read_verified(store: CheckpointStore, file: StateFile) -> memoryview:
 
 def copy_verified(source: CheckpointStore, file: StateFile, target: CheckpointStore, key: str) -> StateFile:
     """Copy `file` to `key` in `target`; the digest is taken while copying. Raises `CorruptState` (P12)."""
-    with target.writer(key) as writer:
+    with target.writer(key, final=True) as writer:
         writer.write(_read(source, file))
         copy = writer.finish()
     if copy.sha256 != file.sha256:

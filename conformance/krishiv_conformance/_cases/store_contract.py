@@ -22,6 +22,8 @@ __all__ = ["contract_cases"]
 _RACERS, _RACES = 6, 20
 _LARGE = 300_000
 """Bytes; stores may treat large blobs otherwise than small ones."""
+_IN_PARTS = 17_000_000
+"""Bytes of which a store sends some before the last are written, if it ever does."""
 
 
 def contract_cases() -> list[Case]:
@@ -97,16 +99,21 @@ def _entry(number: int) -> bytes:
 
 def a_writer_publishes_when_it_finishes(ground: Ground) -> None:
     """A blob that is being written has no key; finished it is whole, with the right size and digest."""
-    data = ground.random.randbytes(_LARGE)
-    with _store(ground).writer("state/1-1/a") as writer:
-        for start in range(0, _LARGE, 7_000):
-            writer.write(memoryview(data)[start : start + 7_000])
-        expect(_store(ground).list("state/") == [], "a blob that is not finished is listed")
-        file = writer.finish()
-    found = (file.key, file.size, file.sha256)
-    wanted = ("state/1-1/a", _LARGE, hashlib.sha256(data).hexdigest())
-    expect(found == wanted, f"the writer says {found} of {wanted}")
-    _expect_blob(ground, "state/1-1/a", data)
+    for key, size, final in (
+        ("state/1-1/a", _LARGE, False),
+        ("state/1-2/a", 0, True),
+        ("state/1-3/a", _IN_PARTS, True),
+    ):
+        data = ground.random.randbytes(size)
+        with _store(ground).writer(key, final=final) as writer:
+            for start in range(0, size, 7_000):
+                writer.write(memoryview(data)[start : start + 7_000])
+            expect(_store(ground).list(key) == [], "a blob that is not finished is listed")
+            file = writer.finish()
+        found = (file.key, file.size, file.sha256)
+        wanted = (key, size, hashlib.sha256(data).hexdigest())
+        expect(found == wanted, f"the writer says {found} of {wanted}")
+        _expect_blob(ground, key, data)
 
 
 def a_writer_may_learn_its_key_at_the_end(ground: Ground) -> None:
@@ -122,14 +129,15 @@ def a_writer_may_learn_its_key_at_the_end(ground: Ground) -> None:
 
 def a_writer_that_is_left_leaves_nothing(ground: Ground) -> None:
     """Leaving the block without `finish`, by an error too, publishes nothing."""
-    with _store(ground).writer("state/1-1/left") as writer:
-        writer.write(b"some")
-    try:
-        with _store(ground).writer("state/1-1/failed") as writer:
-            writer.write(b"some")
-            raise ZeroDivisionError
-    except ZeroDivisionError:
-        pass
+    for size, final in ((4, False), (4, True), (_IN_PARTS, True)):
+        with _store(ground).writer("state/1-1/left", final=final) as writer:
+            writer.write(bytes(size))
+        try:
+            with _store(ground).writer("state/1-1/failed", final=final) as writer:
+                writer.write(bytes(size))
+                raise ZeroDivisionError
+        except ZeroDivisionError:
+            pass
     listed = _store(ground).list("")
     expect(listed == [], f"nothing was finished, list gives {listed}")
 

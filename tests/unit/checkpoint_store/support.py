@@ -216,8 +216,8 @@ class Wrapped:
         self.store.create(key, data)
         next(self.after_create, _nothing)()
 
-    def writer(self, key: str) -> AbstractContextManager[BlobWriter]:
-        return self.store.writer(key)
+    def writer(self, key: str, *, final: bool = False) -> AbstractContextManager[BlobWriter]:
+        return self.store.writer(key, final=final)
 
     def get(self, key: str) -> memoryview:
         return self.store.get(key)

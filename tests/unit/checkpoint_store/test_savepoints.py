@@ -140,9 +140,9 @@ def test_a_zombie_does_not_write_over_the_files_of_a_finished_savepoint(store: C
 
     writer = store.writer
 
-    def writer_late(key: str):
+    def writer_late(key: str, *, final: bool = False):
         successor_saves()
-        return writer(key)
+        return writer(key, final=final)
 
     wrapped.writer = writer_late
     with pytest.raises(SavepointExists):
@@ -202,11 +202,11 @@ def test_retirement_leaves_alone_what_a_savepoint_is_being_made_of(store: Checkp
     copies: list[str] = []
     writer = store.writer
 
-    def writer_between(key: str):
+    def writer_between(key: str, *, final: bool = False):
         copies.append(key)
         if len(copies) == 2:
             job_goes_on()
-        return writer(key)
+        return writer(key, final=final)
 
     wrapped.writer = writer_between
     savepoint = create_savepoint(log, written, "s", {})
@@ -268,11 +268,11 @@ def test_a_full_disk_leaves_no_half_savepoint(store: CheckpointStore) -> None:
     copies: list[str] = []
     writer = store.writer
 
-    def full(key: str):
+    def full(key: str, *, final: bool = False):
         copies.append(key)
         if len(copies) == 2:
             raise StoreFull("no space left")
-        return writer(key)
+        return writer(key, final=final)
 
     wrapped.writer = full
     log.store = wrapped

@@ -100,7 +100,7 @@ class WritesInPlace(FilesystemStore):
     """A blob has its key from the first byte on."""
 
     @contextmanager
-    def writer(self, key: str) -> Iterator[Any]:
+    def writer(self, key: str, *, final: bool = False) -> Iterator[Any]:
         blob = _InPlace(self, key)
         try:
             yield blob
@@ -112,8 +112,8 @@ class KeepsTheFirstKey(FilesystemStore):
     """Ignores the key that `finish` is given."""
 
     @contextmanager
-    def writer(self, key: str) -> Iterator[Any]:
-        with FilesystemStore.writer(self, key) as writer:
+    def writer(self, key: str, *, final: bool = False) -> Iterator[Any]:
+        with FilesystemStore.writer(self, key, final=final) as writer:
             finish = writer.finish
 
             class Stubborn:
@@ -127,8 +127,8 @@ class KeepsTheFirstKey(FilesystemStore):
 
 class PublishesWhatWasLeft(FilesystemStore):
     @contextmanager
-    def writer(self, key: str) -> Iterator[Any]:
-        with FilesystemStore.writer(self, key) as writer:
+    def writer(self, key: str, *, final: bool = False) -> Iterator[Any]:
+        with FilesystemStore.writer(self, key, final=final) as writer:
             try:
                 yield writer
             finally:

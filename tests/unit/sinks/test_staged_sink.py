@@ -78,7 +78,7 @@ def test_rows_of_an_epoch_that_the_store_did_not_take_are_in_the_next() -> None:
         away = True
 
         @contextmanager
-        def writer(self, key: str) -> Generator[BlobWriter]:
+        def writer(self, key: str, *, final: bool = False) -> Generator[BlobWriter]:
             with super().writer(key) as writer:
                 yield AwayWriter(writer, self)
 
@@ -162,7 +162,7 @@ def test_commit_looks_at_the_mark_again_when_another_applier_came_first(winner: 
 
 def test_writer_stays_failed_when_the_store_is_full() -> None:
     class FullStore(MemoryStore):
-        def writer(self, key: str):
+        def writer(self, key: str, *, final: bool = False):
             raise StoreFull("full")
 
     with Attempt(place(ListSink(), FullStore())) as attempt:
