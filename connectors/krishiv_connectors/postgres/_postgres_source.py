@@ -104,7 +104,7 @@ class PostgresSource(Source["list[str]"]):
         kind = keys.types[self._split_by]
         with self._database.connected("the query") as connection:
             found = ranges(connection, self._query, self._split_by, kind, self._splits)
-        return [Split(str(number), {"range": each, "schema": schema}, []) for number, each in enumerate(found)]
+        return [Split(str(number), {"range": list(each), "schema": schema}, []) for number, each in enumerate(found)]
 
     def later_splits(self) -> Sequence[Split]:
         """Return none: the ranges were decided when the job began, and are in its checkpoints."""
