@@ -3,8 +3,13 @@
 from krishiv_conformance._shipped._delta import DeltaFollowHarness, DeltaSinkHarness, DeltaSourceHarness
 from krishiv_conformance._shipped._iceberg import IcebergFollowHarness, IcebergSinkHarness, IcebergSourceHarness
 from krishiv_conformance._shipped._kafka import KafkaFollowHarness, KafkaSinkHarness, KafkaSourceHarness
-from krishiv_conformance._shipped._postgres import PostgresSinkHarness
-from krishiv_conformance._shipped._s3 import ObjectParquetSinkHarness, ObjectStoreHarness
+from krishiv_conformance._shipped._postgres import PostgresSinkHarness, PostgresSourceHarness
+from krishiv_conformance._shipped._s3 import (
+    ObjectParquetFollowHarness,
+    ObjectParquetSinkHarness,
+    ObjectParquetSourceHarness,
+    ObjectStoreHarness,
+)
 from krishiv_conformance._shipped._sinks import JsonSinkHarness, ParquetSinkHarness, SqliteSinkHarness
 from krishiv_conformance._shipped._sources import (
     CsvFollowHarness,
@@ -34,11 +39,14 @@ __all__ = [
     "KafkaSinkHarness",
     "KafkaSourceHarness",
     "NexmarkSourceHarness",
+    "ObjectParquetFollowHarness",
     "ObjectParquetSinkHarness",
+    "ObjectParquetSourceHarness",
     "ObjectStoreHarness",
     "ParquetFollowHarness",
     "ParquetSinkHarness",
     "ParquetSourceHarness",
     "PostgresSinkHarness",
+    "PostgresSourceHarness",
     "SqliteSinkHarness",
 ]

@@ -1,5 +1,6 @@
-"""Harness of the PostgreSQL sink. It needs a server that may be killed: `KRISHIV_CERTIFY_POSTGRES` starts one.
+"""Harnesses of PostgreSQL's sink and source. They need a server that may be killed.
 
+`KRISHIV_CERTIFY_POSTGRES` starts one.
 Types of ``psycopg`` are not known where it is not installed; what comes from it is `Any` here.
 """
 
@@ -12,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from krishiv_conformance._harness import SinkHarness
+from krishiv_conformance._harness import Harness, SinkHarness, SourceHarness
+from krishiv_conformance._rows import rows_of
 from krishiv_conformance._servers import CommandServer
 from krishiv_conformance._shipped._sinks import as_table
+from krishiv_connectors import PostgresSource
 from krishiv_connectors.postgres._append_sink import AppendPostgresSink
 
 if TYPE_CHECKING:
@@ -23,28 +26,18 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-__all__ = ["DATABASE", "PostgresSinkHarness"]
+__all__ = ["DATABASE", "PostgresSinkHarness", "PostgresSourceHarness"]
 
 DATABASE = CommandServer("KRISHIV_CERTIFY_POSTGRES", "a PostgreSQL server")
 
 _TABLE = "rows"
+_COLUMNS = 'id bigint, name text, amount double precision, "at" timestamptz'
 
 
-class PostgresSinkHarness(SinkHarness):
-    """A table, in a schema for each case, read by a plain SELECT."""
+class _InSchema(Harness):
+    """What needs a schema of its own for each case."""
 
-    connector = AppendPostgresSink
     server = DATABASE
-
-    @property
-    def name(self) -> str:
-        """What users write."""
-        return "PostgresSink"
-
-    def missing(self) -> str:
-        """Return what to install, if there is no client library."""
-        there = find_spec("psycopg") and find_spec("pgpq")
-        return "" if there else "psycopg or pgpq is not installed (krishiv-stream[postgres])"
 
     def set_up(self, workdir: Path) -> None:
         """Make the schema."""
@@ -58,12 +51,39 @@ class PostgresSinkHarness(SinkHarness):
             connection.execute("SET lock_timeout = '2s'")  # a zombie may hold its table
             connection.execute(f'DROP SCHEMA IF EXISTS "{self.own_name(workdir)}" CASCADE')
 
-    def make(self, workdir: Path) -> AppendPostgresSink:
-        """Return the sink."""
+    def _dsn(self, workdir: Path) -> str:
         # A place where nobody listens is written without the scheme.
         address = self.address(workdir)
-        dsn = address if "://" in address else f"postgresql://{address}/nowhere"
-        return AppendPostgresSink(dsn, _TABLE, schema=self.own_name(workdir))
+        return address if "://" in address else f"postgresql://{address}/nowhere"
+
+    @contextmanager
+    def _connected(self, workdir: Path) -> Generator[Any]:
+        psycopg: Any = import_module("psycopg")
+        connection = psycopg.connect(self.address(workdir), autocommit=True, connect_timeout=10)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+
+class PostgresSinkHarness(_InSchema, SinkHarness):
+    """A table, in a schema for each case, read by a plain SELECT."""
+
+    connector = AppendPostgresSink
+
+    @property
+    def name(self) -> str:
+        """What users write."""
+        return "PostgresSink"
+
+    def missing(self) -> str:
+        """Return what to install, if there is no client library."""
+        there = find_spec("psycopg") and find_spec("pgpq")
+        return "" if there else "psycopg or pgpq is not installed (krishiv-stream[postgres])"
+
+    def make(self, workdir: Path) -> AppendPostgresSink:
+        """Return the sink."""
+        return AppendPostgresSink(self._dsn(workdir), _TABLE, schema=self.own_name(workdir))
 
     def read(self, workdir: Path, schema: pa.Schema) -> pa.Table:
         """Read the whole table, if it is there."""
@@ -75,11 +95,33 @@ class PostgresSinkHarness(SinkHarness):
                 rows = connection.execute(f"SELECT {columns} FROM {target}").fetchall()
         return as_table([pl.DataFrame(rows, schema=schema.names, orient="row")] if rows else [], schema)
 
-    @contextmanager
-    def _connected(self, workdir: Path) -> Generator[Any]:
-        psycopg: Any = import_module("psycopg")
-        connection = psycopg.connect(self.address(workdir), autocommit=True, connect_timeout=10)
-        try:
-            yield connection
-        finally:
-            connection.close()
+
+class PostgresSourceHarness(_InSchema, SourceHarness):
+    """A query over a table, in ranges of its key."""
+
+    connector = PostgresSource
+
+    def missing(self) -> str:
+        """Return what to install, if there is no client library."""
+        there = find_spec("psycopg") and find_spec("adbc_driver_postgresql")
+        return "" if there else "psycopg or adbc-driver-postgresql is not installed (krishiv-stream[postgres])"
+
+    def set_up(self, workdir: Path) -> None:
+        """Make the schema, and in it the table."""
+        super().set_up(workdir)
+        with self._connected(workdir) as connection:
+            connection.execute(f"CREATE TABLE {self._table(workdir)} ({_COLUMNS})")
+
+    def make(self, workdir: Path) -> PostgresSource:
+        """Return the source."""
+        query = f"SELECT * FROM {self._table(workdir)}"
+        return PostgresSource(self._dsn(workdir), query, split_by="id", splits=3)
+
+    def fill(self, workdir: Path, part: int, rows: pa.Table) -> None:
+        """Insert the rows."""
+        with self._connected(workdir) as connection:
+            statement = f"INSERT INTO {self._table(workdir)} VALUES (%s, %s, %s, %s)"
+            connection.cursor().executemany(statement, rows_of(rows))
+
+    def _table(self, workdir: Path) -> str:
+        return f'"{self.own_name(workdir)}".{_TABLE}'

@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from krishiv_checkpoint import ObjectStore
 from krishiv_conformance._errors import CaseFailed
-from krishiv_conformance._harness import SinkHarness, StoreHarness
+from krishiv_conformance._harness import SinkHarness, SourceHarness, StoreHarness
 from krishiv_conformance._job import JOB
+from krishiv_conformance._rows import SCHEMA
 from krishiv_conformance._servers import CommandServer
 from krishiv_conformance._shipped._sinks import as_table
 from krishiv_connectors import S3
-from krishiv_connectors.objects import ObjectParquetSink
+from krishiv_connectors.objects import ObjectParquetSink, ObjectParquetSource
 from krishiv_guarantees import FailureDomain, StoreCapabilities
 
 if TYPE_CHECKING:
@@ -32,7 +34,14 @@ if TYPE_CHECKING:
 
     from krishiv_stream._session_options import SessionOptions
 
-__all__ = ["BUCKETS", "ObjectParquetSinkHarness", "ObjectStoreHarness", "server_at"]
+__all__ = [
+    "BUCKETS",
+    "ObjectParquetFollowHarness",
+    "ObjectParquetSinkHarness",
+    "ObjectParquetSourceHarness",
+    "ObjectStoreHarness",
+    "server_at",
+]
 
 BUCKETS = CommandServer("KRISHIV_CERTIFY_S3", "an S3 server")
 
@@ -107,6 +116,47 @@ class ObjectParquetSinkHarness(SinkHarness):
                         body = client.get_object(Bucket=_BUCKET, Key=found["Key"])["Body"].read()
                         frames.append(pl.read_parquet(io.BytesIO(body)))
         return as_table(frames, schema)
+
+
+class ObjectParquetSourceHarness(SourceHarness):
+    """Parquet objects with small row groups, below a prefix for each case."""
+
+    connector = ObjectParquetSource
+    server = BUCKETS
+    follow = False
+
+    @property
+    def name(self) -> str:
+        """What users write, and where."""
+        return "ParquetSource-s3" + ("-follow" if self.follow else "")
+
+    def missing(self) -> str:
+        """Return what to install, if there is no client library."""
+        return "" if find_spec("botocore") else _NOT_INSTALLED
+
+    def set_up(self, workdir: Path) -> None:
+        """Make the bucket, if no other case has."""
+        _make_bucket(self.address(workdir))
+
+    def make(self, workdir: Path) -> ObjectParquetSource:
+        """Return the source."""
+        url, storage = f"s3://{_BUCKET}/{self.own_name(workdir)}/*.parquet", server_at(self.address(workdir))
+        return ObjectParquetSource(url, self.follow, schema=SCHEMA, storage=storage)
+
+    def fill(self, workdir: Path, part: int, rows: pa.Table) -> None:
+        """Put one object."""
+        content = io.BytesIO()
+        pq.write_table(rows, content, row_group_size=23)
+        with _connected(self.address(workdir)) as client:
+            key = f"{self.own_name(workdir)}/part-{part}.parquet"
+            client.put_object(Bucket=_BUCKET, Key=key, Body=content.getvalue())
+
+
+class ObjectParquetFollowHarness(ObjectParquetSourceHarness):
+    """The same, waiting for new objects."""
+
+    variant = "follow"
+    follow = True
 
 
 def _make_bucket(address: str) -> None:
