@@ -93,6 +93,14 @@ class SinkHarness(Harness):
             What was written. The table returned has these columns in this order, cast to these types.
         """
 
+    def read_whole(self, workdir: Path, schema: pa.Schema) -> pa.Table:
+        """Return every row that those readers see now who take epochs as a whole, as `read` does.
+
+        A sink that claims `atomic_epochs` is held to it here. To be defined where epochs are whole only to readers that
+        look for it (in a manifest, say), and `read` looks at everything.
+        """
+        return self.read(workdir, schema)
+
 
 class SourceHarness(Harness):
     """How the suite handles a source."""

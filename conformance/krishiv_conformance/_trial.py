@@ -226,7 +226,9 @@ class Trial:
                 "something was published before the commit point",
             )
             if all_manifests and self._sink().capabilities().atomic_epochs:
-                expect(len(rows) in covered, f"{len(rows)} rows are visible, which is no whole number of epochs")
+                whole = rows_of(self._ground.sink.read_whole(self._ground.workdir / SINK, self.schema))
+                expect_part(self.expected, whole, when)
+                expect(len(whole) in covered, f"{len(whole)} rows are visible, which is no whole number of epochs")
 
     def _check_nothing_left(self, *, all_manifests: bool) -> None:
         """Check that nothing is left prepared by processes that died: the last one had to abort it."""

@@ -6,6 +6,7 @@ Types of ``botocore`` are not known where it is not installed; what comes from i
 from __future__ import annotations
 
 import io
+import json
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
@@ -27,7 +28,7 @@ from krishiv_connectors.objects import ObjectParquetSink, ObjectParquetSource
 from krishiv_guarantees import FailureDomain, StoreCapabilities
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable, Iterator
     from pathlib import Path
 
     import pyarrow as pa
@@ -83,7 +84,7 @@ class ObjectStoreHarness(StoreHarness):
 
 
 class ObjectParquetSinkHarness(SinkHarness):
-    """Parquet below a prefix for each case; its reader sees every object, listed in a manifest or not."""
+    """Parquet below a prefix for each case. `read` sees every object, listed in a manifest or not."""
 
     connector = ObjectParquetSink
     server = BUCKETS
@@ -107,15 +108,21 @@ class ObjectParquetSinkHarness(SinkHarness):
 
     def read(self, workdir: Path, schema: pa.Schema) -> pa.Table:
         """Read every Parquet object below the prefix."""
-        frames: list[pl.DataFrame] = []
         with _connected(self.address(workdir)) as client:
-            pages = client.get_paginator("list_objects_v2")
-            for page in pages.paginate(Bucket=_BUCKET, Prefix=f"{self.own_name(workdir)}/"):
-                for found in page.get("Contents", ()):
-                    if found["Key"].endswith(".parquet"):
-                        body = client.get_object(Bucket=_BUCKET, Key=found["Key"])["Body"].read()
-                        frames.append(pl.read_parquet(io.BytesIO(body)))
-        return as_table(frames, schema)
+            keys = [key for key in _keys(client, f"{self.own_name(workdir)}/") if key.endswith(".parquet")]
+            return _rows_in(client, keys, schema)
+
+    def read_whole(self, workdir: Path, schema: pa.Schema) -> pa.Table:
+        """Read the objects that manifests list."""
+        prefix, listed = f"{self.own_name(workdir)}/", dict[str, None]()
+        with _connected(self.address(workdir)) as client:
+            for key in _keys(client, f"{prefix}_manifests/"):
+                if key.endswith(".json") and "/prepared/" not in key:
+                    manifest = json.loads(_content(client, key))
+                    for epoch in manifest.get("epochs", [manifest]):
+                        if not epoch.get("withdrawn"):
+                            listed.update((prefix + file["key"], None) for file in epoch["files"])
+            return _rows_in(client, listed, schema)
 
 
 class ObjectParquetSourceHarness(SourceHarness):
@@ -166,6 +173,19 @@ def _make_bucket(address: str) -> None:
             client.create_bucket(Bucket=_BUCKET)
         except client.exceptions.BucketAlreadyOwnedByYou:
             return
+
+
+def _keys(client: Any, prefix: str) -> Iterator[str]:
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=_BUCKET, Prefix=prefix):
+        yield from (found["Key"] for found in page.get("Contents", ()))
+
+
+def _content(client: Any, key: str) -> bytes:
+    return bytes(client.get_object(Bucket=_BUCKET, Key=key)["Body"].read())
+
+
+def _rows_in(client: Any, keys: Iterable[str], schema: pa.Schema) -> pa.Table:
+    return as_table([pl.read_parquet(io.BytesIO(_content(client, key))) for key in keys], schema)
 
 
 @contextmanager

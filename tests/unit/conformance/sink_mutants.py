@@ -9,7 +9,7 @@ import json
 import threading
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from krishiv_checkpoint import Committable
     from krishiv_connectors import SinkContext
+    from krishiv_guarantees import SinkCapabilities
 
 __all__ = ["MUTANTS", "HonestHarness", "HonestSink"]
 
@@ -391,6 +392,24 @@ class AppliesFromAnywhereHarness(SqliteSinkHarness):
 
     def make(self, workdir: Path) -> AppliesFromAnywhere:
         return AppliesFromAnywhere(workdir / "output.sqlite", "rows")
+
+
+class AtomicSink(HonestSink):
+    """Claims that epochs appear as a whole, and keeps it: with one slot an epoch is a file."""
+
+    def capabilities(self) -> SinkCapabilities:
+        return replace(super().capabilities(), atomic_epochs=True)
+
+
+class AtomicHarness(HonestHarness):
+    connector = AtomicSink
+
+
+class TornHarness(AtomicHarness):
+    """To readers that take epochs as a whole, a row is missing."""
+
+    def read_whole(self, workdir: Path, schema: pa.Schema) -> pa.Table:
+        return self.read(workdir, schema).slice(1)
 
 
 MUTANTS: tuple[type[HonestSink], ...] = (

@@ -165,6 +165,15 @@ def test_sink_kill_case_passes_an_honest_sink(name: str) -> None:
     assert result.kills > 0
 
 
+@pytest.mark.kill(kills=2)
+def test_sink_that_claims_whole_epochs_is_held_to_what_readers_of_whole_epochs_see() -> None:
+    case = CASES["kill/commit.after"]
+    honest = run(case, sink_mutants.AtomicHarness())
+    assert honest.passed, honest.problem
+    torn = caught(lambda seed: run(case, sink_mutants.TornHarness(), seed=seed))
+    assert "no whole number of epochs" in torn.problem
+
+
 @pytest.mark.kill
 @pytest.mark.parametrize("name", ["zombie/commit.before-finished", "zombie/prepare.after-alive"])
 def test_sink_zombie_case_passes_an_honest_sink(name: str) -> None:
