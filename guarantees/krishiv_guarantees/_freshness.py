@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CertificateIndex", "Certification", "Standing", "check_freshness"]
 
+_TOLD = 3
+"""Modules that are named where many have changed."""
+
 
 class Standing(IntEnum):
     """How well a combination is certified, from worst to best."""
@@ -82,7 +85,7 @@ def check_freshness(
         *_code_changes(certificate.commit_path, commit_path),
     ]
     if stale:
-        return Certification(standing=Standing.STALE, reasons=tuple(dict.fromkeys(stale)), certificate=certificate)
+        return Certification(standing=Standing.STALE, reasons=_first(dict.fromkeys(stale)), certificate=certificate)
     options = [reason for role, tested, part in pairs for reason in _option_changes(role, tested, part)]
     if options:
         return Certification(standing=Standing.OTHER_OPTIONS, reasons=tuple(options), certificate=certificate)
@@ -139,6 +142,13 @@ class CertificateIndex:
             combination = f"{source.short_class}, {sink.short_class} and {store.short_class}"
             return Certification(standing=Standing.MISSING, reasons=(f"there is no certificate for {combination}",))
         return max(found, key=lambda certification: certification.standing)
+
+
+def _first(reasons: Iterable[str]) -> tuple[str, ...]:
+    """Return `reasons`, or, where they are many, some and how many more there are."""
+    found = tuple(reasons)
+    more = len(found) - _TOLD
+    return found if more < 2 else (*found[:_TOLD], f"and {more} modules more")
 
 
 def _code_changes(tested: Mapping[str, str], modules: Mapping[str, str]) -> Iterator[str]:

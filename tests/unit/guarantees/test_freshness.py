@@ -68,6 +68,14 @@ def test_certificate_is_stale_when_a_base_class_joins_or_leaves() -> None:
     assert shrunk.reasons == ("the text of module shop.base is not known here",)
 
 
+def test_stale_certificate_names_some_of_many_changes_and_counts_the_others() -> None:
+    grown = {**SINK.modules, **{f"shop.more{number}": "x = 1" for number in range(9)}}
+    found = check(sink=replace(SINK, modules=grown))
+    assert len(found.reasons) == 4
+    assert found.reasons[0] == "module shop.more0 was not part of what was tested"
+    assert found.reasons[-1] == "and 6 modules more"
+
+
 def test_certificate_is_stale_when_the_commit_path_is_edited_or_unknown() -> None:
     edited = check(commit_path={"checkpoint.commit": "def commit(epoch):\n    return epoch + 1\n"})
     assert edited.reasons == ("module checkpoint.commit changed since it was tested",)
