@@ -35,7 +35,7 @@ class ParquetSinkHarness(SinkHarness):
 
     def read(self, workdir: Path, schema: pa.Schema) -> pa.Table:
         """Read every file below the output."""
-        frames = [pl.read_parquet(path) for path in sorted((workdir / _OUTPUT).rglob("*.parquet"))]
+        frames = [pl.read_parquet(path) for path in _files(workdir / _OUTPUT, "*.parquet")]
         return as_table(frames, schema)
 
 
@@ -50,7 +50,7 @@ class JsonSinkHarness(SinkHarness):
 
     def read(self, workdir: Path, schema: pa.Schema) -> pa.Table:
         """Read every file below the output."""
-        paths = [path for path in sorted((workdir / _OUTPUT).rglob("*.ndjson")) if path.stat().st_size]
+        paths = [path for path in _files(workdir / _OUTPUT, "*.ndjson") if path.stat().st_size]
         frames = [json_frame(path, schema) for path in paths]
         return as_table(frames, schema)
 
@@ -74,6 +74,15 @@ class SqliteSinkHarness(SinkHarness):
                     columns = ", ".join(f'"{name}"' for name in schema.names)
                     rows = connection.execute(f"SELECT {columns} FROM {_TABLE}").fetchall()
         return as_table([pl.DataFrame(rows, schema=schema.names, orient="row")] if rows else [], schema)
+
+
+def _files(folder: Path, pattern: str) -> list[Path]:
+    """Return the files below `folder`, sorted; an empty epoch's folder may go meanwhile, for a newer one's."""
+    while True:
+        try:
+            return sorted(folder.rglob(pattern))
+        except FileNotFoundError:
+            continue
 
 
 def json_frame(lines: Path | BytesIO, schema: pa.Schema) -> pl.DataFrame:
