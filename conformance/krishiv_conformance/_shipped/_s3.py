@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from krishiv_checkpoint import ObjectStore
 from krishiv_conformance._errors import CaseFailed
-from krishiv_conformance._harness import SinkHarness, SourceHarness, StoreHarness
+from krishiv_conformance._harness import Harness, SinkHarness, SourceHarness, StoreHarness
 from krishiv_conformance._job import JOB
 from krishiv_conformance._rows import SCHEMA
 from krishiv_conformance._servers import CommandServer
@@ -83,16 +83,10 @@ class ObjectStoreHarness(StoreHarness):
         return f"s3://{_BUCKET}/{self.own_name(workdir)}"
 
 
-class ObjectParquetSinkHarness(SinkHarness):
-    """Parquet below a prefix for each case. `read` sees every object, listed in a manifest or not."""
+class _InBucket(Harness):
+    """What is kept below a prefix of a bucket for each case."""
 
-    connector = ObjectParquetSink
     server = BUCKETS
-
-    @property
-    def name(self) -> str:
-        """What users write, and where."""
-        return "ParquetSink-s3"
 
     def missing(self) -> str:
         """Return what to install, if there is no client library."""
@@ -101,6 +95,17 @@ class ObjectParquetSinkHarness(SinkHarness):
     def set_up(self, workdir: Path) -> None:
         """Make the bucket, if no other case has."""
         _make_bucket(self.address(workdir))
+
+
+class ObjectParquetSinkHarness(_InBucket, SinkHarness):
+    """Parquet below a prefix for each case. `read` sees every object, listed in a manifest or not."""
+
+    connector = ObjectParquetSink
+
+    @property
+    def name(self) -> str:
+        """What users write, and where."""
+        return "ParquetSink-s3"
 
     def make(self, workdir: Path) -> ObjectParquetSink:
         """Return the sink."""
@@ -125,25 +130,16 @@ class ObjectParquetSinkHarness(SinkHarness):
             return _rows_in(client, listed, schema)
 
 
-class ObjectParquetSourceHarness(SourceHarness):
+class ObjectParquetSourceHarness(_InBucket, SourceHarness):
     """Parquet objects with small row groups, below a prefix for each case."""
 
     connector = ObjectParquetSource
-    server = BUCKETS
     follow = False
 
     @property
     def name(self) -> str:
         """What users write, and where."""
         return "ParquetSource-s3" + ("-follow" if self.follow else "")
-
-    def missing(self) -> str:
-        """Return what to install, if there is no client library."""
-        return "" if find_spec("botocore") else _NOT_INSTALLED
-
-    def set_up(self, workdir: Path) -> None:
-        """Make the bucket, if no other case has."""
-        _make_bucket(self.address(workdir))
 
     def make(self, workdir: Path) -> ObjectParquetSource:
         """Return the source."""
